@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Brings this checkout to where everything in it can be run: bootstrap.sh [tools|project]
+#
+#   tools     a virtual environment in .venv with the build, test and lint tools
+#   project   that, and TonIO built in build/python and installed from this checkout (default)
+#
+# Each state has a stamp, a file that is written last and holds a key of all that the state depends on.
+# A state whose stamp is missing or different is made anew from nothing, so it does not matter where an
+# earlier run was interrupted; when all stamps fit, nothing is done and nothing is said. A lock on the
+# checkout keeps two runs apart.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/scripts/common.sh"
+cd "$root"
+
+venv=$root/.venv
+build=$root/build/python
+tools_stamp=$venv/tools.stamp
+project_stamp=$build/project.stamp
+
+with_lock 8 "$root" "prepares this checkout"
+
+# ---- the system's part: a compiler, and what the tests use --------------------------------------
+
+system_is_ready() {
+    have "${CC:-cc}" && have make && have pkg-config && have curl && pkg-config --exists cmocka
+}
+
+prepare_system() {
+    ! system_is_ready || return 0
+    is_debian_like || fail "a C compiler, make, pkg-config, cmocka or curl is missing; run: $(install_command)"
+    install_packages gcc libc6-dev make pkg-config libcmocka-dev curl
+    system_is_ready || fail "a C compiler (${CC:-cc}), make, pkg-config, cmocka or curl is still missing"
+}
+
+# ---- the tools ----------------------------------------------------------------------------------
+
+# tools_key PYTHON: the date notices that an interpreter was replaced by another one.
+tools_key() {
+    echo "$root $1 $(date -r "$1" +%s 2>/dev/null) $(cksum <requirements-dev.txt)"
+}
+
+tools_are_ready() {
+    local python
+    python=$(sed -n 's/^python //p' "$tools_stamp" 2>/dev/null) && [ -n "$python" ] || return 1
+    if [ -n "${TONIO_PYTHON:-}" ] && [ "$(command -v "$TONIO_PYTHON")" != "$python" ]; then
+        return 1
+    fi
+    [ "$(sed -n 's/^key //p' "$tools_stamp")" = "$(tools_key "$python")" ]
+}
+
+install_tools() {
+    "$venv/bin/python" -m pip install --no-deps --only-binary :all: --progress-bar off \
+        -r requirements-dev.txt &&
+        "$venv/bin/python" -m pip check
+}
+
+prepare_tools() {
+    ! tools_are_ready || return 0
+    local python
+    python=$("$root/scripts/find_python.sh" 8<&-)
+    mkdir -p build
+    remove "$venv" "$build"
+    step "making the virtual environment" build/venv.log 0 "$python" -m venv "$venv"
+    step "installing the tools of requirements-dev.txt" build/tools.log 0 install_tools
+    printf 'python %s\nkey %s\n' "$python" "$(tools_key "$python")" >"$tools_stamp.new"
+    mv "$tools_stamp.new" "$tools_stamp"
+}
+
+# ---- the project --------------------------------------------------------------------------------
+
+project_key() {
+    cat "$tools_stamp" pyproject.toml meson.options | cksum
+}
+
+project_is_ready() {
+    [ -e "$build/build.ninja" ] && [ "$(cat "$project_stamp" 2>/dev/null)" = "$(project_key)" ]
+}
+
+install_project() {
+    # On PATH meson-python finds its meson and ninja.
+    PATH=$venv/bin:$PATH "$venv/bin/python" -m pip install -v --no-deps --no-build-isolation --progress-bar off \
+        -Cbuild-dir="$build" -Csetup-args=-Dwerror=true -e .
+}
+
+prepare_project() {
+    ! project_is_ready || return 0
+    # By hand, since pip stumbles over a distribution that it was killed in the middle of.
+    remove "$build" "$venv"/lib/python*/site-packages/{tonio-*,tonio-editable.pth,_tonio_editable_loader.py}
+    mkdir -p build
+    step "building TonIO" build/project.log 0 install_project
+    project_key >"$project_stamp.new"
+    mv "$project_stamp.new" "$project_stamp"
+}
+
+case ${1:-project} in
+tools)
+    prepare_tools
+    prepare_system
+    ;;
+project)
+    prepare_tools
+    prepare_system
+    prepare_project
+    ;;
+*)
+    fail "usage: bootstrap.sh [tools|project]"
+    ;;
+esac

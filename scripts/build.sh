@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Brings the extension up to date in build/python: build.sh [debug|release]
+#
+# Importing tonio does the same, but there a compile error is a note on an ImportError. With an argument
+# the kind of build is changed first, for this and all later builds.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$root/scripts/common.sh"
+cd "$root"
+PATH=$root/.venv/bin:$PATH
+
+scripts/bootstrap.sh project
+case ${1:-} in
+"") ;;
+debug) meson configure build/python -Dbuildtype=debug -Dchecks=true ;;
+release) meson configure build/python -Dbuildtype=release -Ddebug=true -Dchecks=false ;;
+*) fail "usage: build.sh [debug|release]" ;;
+esac
+exec ninja -C build/python --quiet

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Builds a free-threaded CPython 3.13 from Debian's source package, into the cache.
+#
+# The result is $TONIO_CACHE/python3.13t. It is built and tried in a temporary folder beside it and
+# moved there by one rename, under a lock: the folder is whole or it does not exist, whenever this
+# script is interrupted. Nothing of the system's package lists is changed: apt works on lists of its
+# own. Only the compiler and the libraries' header files are installed on the system.
+#
+# Ends with status 3 where apt has no source of Debian's own archive.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+prefix=$TONIO_CACHE/python3.13t
+log=$TONIO_CACHE/build.log
+
+build_packages="gcc libc6-dev make xz-utils pkg-config ca-certificates libbz2-dev libffi-dev liblzma-dev
+    libreadline-dev libsqlite3-dev libssl-dev uuid-dev zlib1g-dev"
+# Needed later by the project itself; all in one go is faster.
+project_packages="libcmocka-dev curl"
+
+mkdir -p "$TONIO_CACHE"
+touch "$TONIO_CACHE/lock"
+with_lock 9 "$TONIO_CACHE/lock" "builds Python"
+if [ -x "$prefix/bin/python3.13t" ]; then
+    exit 0 # the other run has built it
+fi
+
+# Whoever left these behind is gone: it would hold the lock.
+remove "$TONIO_CACHE"/build.?????? "$prefix"
+work=$(mktemp -d "$TONIO_CACHE/build.XXXXXX")
+trap 'remove "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---- Debian's archive, as this machine knows it -------------------------------------------------
+
+mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+private_apt=(-o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache"
+    -o Acquire::Languages=none -o Acquire::Retries=3)
+if [ "$(id -u)" = 0 ]; then
+    # The cache may be in a place that apt's own user cannot reach.
+    private_apt+=(-o APT::Sandbox::User=root)
+fi
+
+# Fetches what the machine's sources say about themselves, but none of their lists of packages.
+fetch_releases() {
+    apt-get "${private_apt[@]}" -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false \
+        -o Acquire::IndexTargets::deb-src::Sources::DefaultEnabled=false update || true
+}
+step "asking apt where Debian's archive is" "$log" 0 fetch_releases
+
+# By the label in the signed release file, so neither third parties nor the security archive count.
+# shellcheck disable=SC2016
+archive=$(apt-get "${private_apt[@]}" indextargets \
+    --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)|$(SIGNED_BY)' 2>/dev/null |
+    grep -m 1 -E '^Debian\|Debian\|' || true)
+if [ -z "$archive" ]; then
+    say "apt has no working source of Debian's archive on this system"
+    exit 3
+fi
+IFS='|' read -r _ _ uri keyring <<<"$archive"
+case $keyring in
+/*) ;;
+*) keyring=/usr/share/keyrings/debian-archive-keyring.gpg ;;
+esac
+signed_by=""
+[ ! -r "$keyring" ] || signed_by="[signed-by=$keyring] "
+
+# ---- the source ---------------------------------------------------------------------------------
+
+# shellcheck disable=SC2086
+install_packages $build_packages $project_packages
+
+private_apt+=(-o "Dir::Etc::sourcelist=$work/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null)
+download() {
+    local suite=$1
+    printf 'deb-src %s%s %s main\n' "$signed_by" "$uri" "$suite" >"$work/apt/sources.list"
+    apt-get "${private_apt[@]}" -q update &&
+        cd "$work" &&
+        apt-get "${private_apt[@]}" -q source --download-only "python3.13/$suite"
+}
+download_any() {
+    (download forky) || (download trixie)
+}
+step "downloading the source of Python 3.13 from $uri" "$log" 0 download_any
+
+mkdir "$work/source" "$work/root"
+tar -C "$work/source" --strip-components=1 -xf "$work"/python3.13_*.orig.tar.*
+rm "$work"/python3.13_*
+
+# ---- the build ----------------------------------------------------------------------------------
+
+configure() {
+    ./configure --disable-gil --prefix="$prefix" --with-ensurepip=no --disable-test-modules \
+        CC=gcc OPT="-DNDEBUG -g -O3 -Wall"
+}
+jobs=$(getconf _NPROCESSORS_ONLN)
+unset CC CFLAGS CPPFLAGS LDFLAGS
+cd "$work/source"
+step "configuring Python 3.13t" "$log" 830 configure
+commands=$(make -n 2>/dev/null | wc -l)
+step "compiling Python 3.13t with $jobs jobs (some minutes)" "$log" "$commands" make -j "$jobs"
+step "installing Python 3.13t" "$log" 0 make install DESTDIR="$work/root"
+
+# ---- proof and publication ----------------------------------------------------------------------
+
+prove() {
+    "$1/bin/python3.13t" -I -c '
+import ctypes, lzma, bz2, readline, sqlite3, ssl, sys, sysconfig, uuid, zlib
+assert sysconfig.get_config_var("Py_GIL_DISABLED") == 1, "not free-threaded"
+assert sys.prefix == sys.argv[1], sys.prefix
+print(sys.version, ssl.OPENSSL_VERSION)
+' "$1"
+}
+step "trying Python 3.13t" "$log" 0 prove "$work/root$prefix"
+mv -T "$work/root$prefix" "$prefix"
+step "trying Python 3.13t in its place" "$log" 0 prove "$prefix"
+say "Python $("$prefix/bin/python3.13t" -c 'import platform; print(platform.python_version())')t" \
+    "is in $prefix"

@@ -1,0 +1,58 @@
+/* Module: tonio._core, put together from what the layers offer. */
+#include "errors.h"
+#include "runtime/blocking.h"
+#include "runtime/operation.h"
+#include "runtime/runtime.h"
+#include "runtime/task_handle.h"
+#include "types/types.h"
+
+static int
+core_exec(PyObject *module)
+{
+    int (*const parts[])(PyObject *) = {
+        errors_module_init,   runtime_module_init, blocking_module_init, task_handle_module_init,
+        event_module_init,    join_module_init,    time_module_init,     timeout_module_init,
+        delegate_module_init, socket_module_init,
+    };
+
+    if (operation_type_ready(&Operation_Type) < 0 ||
+        PyModule_AddType(module, &Operation_Type) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (parts[i](module) < 0) {
+            return -1;
+        }
+    }
+    /* Functions that every thread calls all the time: counting references to them would make the threads wait for each
+     * other. */
+    PyObject *key;
+    PyObject *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(PyModule_GetDict(module), &position, &key, &value)) {
+        if (PyCFunction_Check(value)) {
+            object_immortalize(value);
+        }
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+    {0, NULL},
+};
+
+static struct PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "tonio._core",
+    .m_doc = "The core of TonIO; use the package `tonio`.",
+    .m_slots = core_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

@@ -1,0 +1,575 @@
+/* Blocking pool: threads that run ordinary functions which would block a worker.
+ *
+ * Jobs queue in order. The pool grows on demand up to its size, idle threads leave after a while. Waking a thread costs
+ * more than many a job, so whoever queues a job wakes a thread only if none is on its way to the queue already
+ * (`searching`); a thread that takes a job and leaves others behind passes the call on before it runs its own. So
+ * every job gets a thread at once as long as there are threads, and short jobs do not pay for a wake-up each.
+ *
+ * Locks: `mutex` guards the queue, the idle stack, the counts and the states of jobs; nothing blocks under it. Each thread
+ * has an `interrupt` lock: while it is held, the thread is neither taken off its job nor given another one, so an
+ * asynchronous exception cannot hit the wrong job; it is a PyMutex because setting one may wait. Lock order: none is
+ * taken while the other is held.
+ *
+ * Thread slots are not freed before the pool, so a canceller may look at a slot that has moved on to another job.
+ */
+#include "runtime/blocking.h"
+
+#include <stdlib.h>
+
+#include "core/parker.h"
+#include "errors.h"
+#include "runtime/scheduler.h"
+
+typedef enum JobState { JOB_QUEUED, JOB_RUNNING, JOB_ENDED } JobState;
+
+typedef struct PoolThread PoolThread;
+
+struct BlockingJob {
+    ListNode link; /* in the queue; guarded by the pool's mutex */
+    _Atomic uint32_t references;
+    JobState state;     /* guarded by the pool's mutex */
+    PoolThread *thread; /* set when it runs; guarded by the pool's mutex */
+    bool interrupted;   /* guarded by the thread's interrupt lock */
+    BlockingPool *pool;
+    PyObject *fn; /* owned, as are the next three; taken by whoever runs or drops the job */
+    PyObject *args;
+    PyObject *kwargs;
+    PyObject *context;
+    BlockingDone done;
+    void *owner;
+};
+
+struct PoolThread {
+    PoolThread *next;      /* all slots of the pool; never changes once linked */
+    PoolThread *next_idle; /* guarded by the pool's mutex */
+    bool idle;             /* guarded by the pool's mutex: in the idle stack */
+    bool searching;        /* guarded by the pool's mutex: counted in pool->searching */
+    bool used;             /* guarded by the pool's mutex: a thread has this slot */
+    Parker parker;
+    BlockingPool *pool;
+    PyObject *thread;      /* owned: threading.Thread; guarded by the pool's mutex */
+    PyThreadState *tstate; /* while `idle`, for who looks after its dropped references */
+    unsigned long ident;
+    PyMutex interrupt; /* guards job and its `interrupted` */
+    BlockingJob *job;  /* borrowed */
+};
+
+struct BlockingPool {
+    Runtime *runtime;
+    size_t size;
+    int64_t idle_ns; /* PARK_FOREVER: idle threads stay */
+    Mutex mutex;
+    List queue;          /* jobs by `link`, oldest first */
+    PoolThread *slots;   /* all, also unused */
+    PoolThread *idle;    /* the one that became idle last first */
+    size_t threads;      /* used slots */
+    size_t searching;    /* threads that are on their way to the queue */
+    _Atomic size_t busy; /* jobs queued or running */
+    bool closing;
+    PyObject
+        *leaver; /* owned: the thread that left last, to be joined by the next one or by the end */
+};
+
+static PyObject *support;              /* owned for ever: tonio._support */
+static PyObject *pool_thread_function; /* owned for ever */
+
+int
+blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl)
+{
+    BlockingPool *pool = calloc(1, sizeof(BlockingPool));
+    if (pool == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    pool->runtime = runtime;
+    pool->size = size;
+    pool->idle_ns = idle_ttl < 0 || idle_ttl > 9e9 ? PARK_FOREVER : (int64_t)(idle_ttl * 1e9);
+    list_init(&pool->queue);
+    runtime->pool = pool;
+    return 0;
+}
+
+static void
+job_release_call(BlockingJob *job)
+{
+    Py_CLEAR(job->fn);
+    Py_CLEAR(job->args);
+    Py_CLEAR(job->kwargs);
+    Py_CLEAR(job->context);
+}
+
+void
+blocking_job_release(BlockingJob *job)
+{
+    /* acq_rel: the last one to let go sees what the others did */
+    if (atomic_fetch_sub_explicit(&job->references, 1, memory_order_acq_rel) == 1) {
+        job_release_call(job);
+        free(job);
+    }
+}
+
+/* ---- calling threads ------------------------------------------------------------------------------------- */
+
+/* What is to be done, after the mutex is released, so that somebody comes to the queue. */
+typedef struct Call {
+    PoolThread *wake;
+    PoolThread *start;
+} Call;
+
+/* Under the mutex: somebody shall come to the queue, unless somebody does already. */
+static Call
+pool_call(BlockingPool *pool)
+{
+    Call call = {NULL, NULL};
+
+    if (pool->searching > 0 || list_is_empty(&pool->queue)) {
+        return call;
+    }
+    if (pool->idle != NULL) {
+        call.wake = pool->idle;
+        pool->idle = call.wake->next_idle;
+        call.wake->idle = false;
+    }
+    else if (pool->threads < pool->size && !pool->closing) {
+        PoolThread *slot = pool->slots;
+        while (slot != NULL && slot->used) {
+            slot = slot->next;
+        }
+        if (slot == NULL) {
+            slot = calloc(1, sizeof(PoolThread));
+            if (slot == NULL || parker_init(&slot->parker) < 0) {
+                free(slot);
+                return call; /* the job waits for a thread that there is; pool_make_call sees to the first */
+            }
+            slot->pool = pool;
+            slot->next = pool->slots;
+            pool->slots = slot;
+        }
+        slot->used = true;
+        pool->threads++;
+        call.start = slot;
+    }
+    else {
+        return call;
+    }
+    PoolThread *called = call.wake != NULL ? call.wake : call.start;
+    called->searching = true;
+    pool->searching++;
+    return call;
+}
+
+/* A thread gives its slot back. Under the mutex. */
+static void
+slot_leave(PoolThread *slot)
+{
+    if (slot->searching) {
+        slot->searching = false;
+        slot->pool->searching--;
+    }
+    slot->used = false;
+    slot->pool->threads--;
+}
+
+/* Attached, no lock held. -1 with an exception set if a thread was to be started and could not. */
+static int
+pool_make_call(BlockingPool *pool, Call call)
+{
+    if (call.wake != NULL) {
+        parker_unpark(&call.wake->parker);
+    }
+    if (call.start != NULL) {
+        PyObject *capsule = PyCapsule_New(call.start, "tonio.pool", NULL);
+        PyObject *thread = NULL;
+        if (capsule != NULL) {
+            thread = PyObject_CallMethod(support, "start_pool_thread", "OO", pool_thread_function,
+                                         capsule);
+            Py_DECREF(capsule);
+        }
+        if (thread == NULL) {
+            mutex_lock(&pool->mutex);
+            slot_leave(call.start);
+            mutex_unlock(&pool->mutex);
+            return -1;
+        }
+        Py_DECREF(thread);
+    }
+    return 0;
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------------------ */
+
+/* Ends a job that never ran. */
+static void
+job_drop(BlockingJob *job)
+{
+    PyObject *error = PyObject_CallNoArgs(error_type(ERROR_CANCELLED));
+
+    if (error == NULL) {
+        error = PyErr_GetRaisedException();
+    }
+    job_release_call(job);
+    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
+    job->done(job->owner, NULL, error);
+    blocking_job_release(job);
+}
+
+BlockingJob *
+blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs, BlockingDone done,
+                void *owner)
+{
+    BlockingPool *pool = runtime->pool;
+    BlockingJob *job = calloc(1, sizeof(BlockingJob));
+    bool nobody;
+
+    if (job == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (runtime->with_context) {
+        job->context = PyContext_CopyCurrent();
+        if (job->context == NULL) {
+            free(job);
+            return NULL;
+        }
+    }
+    atomic_init(&job->references, 2); /* the pool's and the caller's */
+    job->pool = pool;
+    job->fn = Py_NewRef(fn);
+    job->args = Py_NewRef(args);
+    job->kwargs = Py_XNewRef(kwargs);
+    job->done = done;
+    job->owner = owner;
+
+    atomic_fetch_add_explicit(&pool->busy, 1, memory_order_relaxed);
+    mutex_lock(&pool->mutex);
+    list_push_tail(&pool->queue, &job->link);
+    Call call = pool_call(pool);
+    nobody = pool->threads == 0;
+    mutex_unlock(&pool->mutex);
+    if (nobody) {
+        PyErr_NoMemory();
+    }
+    if (!nobody && pool_make_call(pool, call) == 0) {
+        return job;
+    }
+    /* No thread could be started. If there are others the job waits for one of them, else nobody will run it. */
+    PyObject *error = PyErr_GetRaisedException();
+    mutex_lock(&pool->mutex);
+    bool taken_back = pool->threads == 0 && job->state == JOB_QUEUED;
+    if (taken_back) {
+        list_remove(&job->link);
+        job->state = JOB_ENDED;
+    }
+    mutex_unlock(&pool->mutex);
+    if (!taken_back) {
+        Py_DECREF(error);
+        return job;
+    }
+    atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
+    blocking_job_release(job);
+    blocking_job_release(job);
+    PyErr_SetRaisedException(error);
+    return NULL;
+}
+
+void
+blocking_job_cancel(BlockingJob *job)
+{
+    BlockingPool *pool = job->pool;
+    PoolThread *thread = NULL;
+    bool drop = false;
+
+    mutex_lock(&pool->mutex);
+    if (job->state == JOB_QUEUED) {
+        list_remove(&job->link);
+        job->state = JOB_ENDED;
+        drop = true;
+    }
+    else if (job->state == JOB_RUNNING) {
+        thread = job->thread;
+    }
+    mutex_unlock(&pool->mutex);
+    if (drop) {
+        job_drop(job);
+    }
+    if (thread != NULL) {
+        PyMutex_Lock(&thread->interrupt);
+        if (thread->job == job) {
+            job->interrupted = true;
+            PyThreadState_SetAsyncExc(thread->ident, error_type(ERROR_CANCELLED));
+        }
+        PyMutex_Unlock(&thread->interrupt);
+    }
+}
+
+static void
+job_run(PoolThread *self, BlockingJob *job)
+{
+    PyObject *context = job->context;
+    PyObject *value = NULL;
+    PyObject *error;
+
+    PyMutex_Lock(&self->interrupt);
+    self->job = job;
+    PyMutex_Unlock(&self->interrupt);
+    if (context == NULL || PyContext_Enter(context) == 0) {
+        value = PyObject_Call(job->fn, job->args, job->kwargs);
+        if (context != NULL) {
+            PyContext_Exit(context);
+        }
+    }
+    error = value == NULL ? PyErr_GetRaisedException() : NULL;
+    PyMutex_Lock(&self->interrupt);
+    self->job = NULL;
+    if (job->interrupted) {
+        /* it may not have struck yet: it must not strike the next job */
+        PyThreadState_SetAsyncExc(self->ident, NULL);
+    }
+    PyMutex_Unlock(&self->interrupt);
+    job_release_call(job);
+
+    mutex_lock(&job->pool->mutex);
+    job->state = JOB_ENDED;
+    mutex_unlock(&job->pool->mutex);
+    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
+    job->done(job->owner, value, error);
+    blocking_job_release(job);
+}
+
+/* ---- threads --------------------------------------------------------------------------------------------- */
+
+/* Out of the idle stack, if it is still there. Under the mutex. */
+static bool
+idle_remove(PoolThread *self)
+{
+    PoolThread **link = &self->pool->idle;
+
+    if (!self->idle) {
+        return false;
+    }
+    while (*link != self) {
+        link = &(*link)->next_idle;
+    }
+    *link = self->next_idle;
+    self->idle = false;
+    return true;
+}
+
+/* The next job, or NULL: leave. Attached. */
+static BlockingJob *
+thread_next_job(PoolThread *self)
+{
+    BlockingPool *pool = self->pool;
+    BlockingJob *job = NULL;
+
+    for (;;) {
+        Call call = {NULL, NULL};
+        ParkResult result;
+
+        mutex_lock(&pool->mutex);
+        ListNode *node = list_pop_head(&pool->queue);
+        if (self->searching) {
+            self->searching = false;
+            pool->searching--;
+        }
+        if (node != NULL) {
+            idle_remove(self);
+            job = LIST_ENTRY(node, BlockingJob, link);
+            job->state = JOB_RUNNING;
+            job->thread = self;
+            call = pool_call(pool);
+            mutex_unlock(&pool->mutex);
+            if (pool_make_call(pool, call) < 0) {
+                PyErr_Clear(); /* the job that this was for waits for a thread that there is: this one at the latest */
+            }
+            return job;
+        }
+        if (pool->closing) {
+            idle_remove(self);
+            mutex_unlock(&pool->mutex);
+            return NULL;
+        }
+        if (!self->idle) {
+            self->idle = true;
+            self->next_idle = pool->idle;
+            pool->idle = self;
+        }
+        mutex_unlock(&pool->mutex);
+
+        PyThreadState *tstate = PyEval_SaveThread();
+        result = parker_park(&self->parker, pool->idle_ns);
+        PyEval_RestoreThread(tstate);
+        if (thread_state_has_requests(tstate)) {
+            PyObject *nothing = PyObject_CallNoArgs(runtime_breathe);
+            if (nothing == NULL) {
+                error_report_current("in an idle thread of the blocking pool");
+            }
+            Py_XDECREF(nothing);
+        }
+        if (result == PARK_TIMED_OUT) {
+            mutex_lock(&pool->mutex);
+            bool leaves = idle_remove(self) && list_is_empty(&pool->queue);
+            mutex_unlock(&pool->mutex);
+            if (leaves) {
+                return NULL;
+            }
+        }
+    }
+}
+
+static PyObject *
+pool_thread_main(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    PoolThread *self = PyCapsule_GetPointer(capsule, "tonio.pool");
+    if (self == NULL) {
+        return NULL;
+    }
+    BlockingPool *pool = self->pool;
+    PyObject *thread = PyObject_CallMethod(support, "current_thread", NULL);
+    PyObject *before;
+    BlockingJob *job;
+
+    if (thread == NULL) {
+        error_report_current("in a thread of the blocking pool");
+    }
+    pool_runtime = pool->runtime;
+    self->tstate = PyThreadState_Get();
+    self->ident = PyThread_get_thread_ident();
+    mutex_lock(&pool->mutex);
+    self->thread = thread;
+    mutex_unlock(&pool->mutex);
+    while ((job = thread_next_job(self)) != NULL) {
+        job_run(self, job);
+        scheduler_breathe(pool->runtime);
+    }
+    pool_runtime = NULL;
+    mutex_lock(&pool->mutex);
+    slot_leave(self);
+    self->thread = NULL;
+    before = pool->leaver;
+    pool->leaver = thread;
+    bool rest = !list_is_empty(&pool->queue);
+    Call call = {NULL, NULL};
+    if (rest) {
+        call = pool_call(pool);
+    }
+    mutex_unlock(&pool->mutex);
+    if (pool_make_call(pool, call) < 0) {
+        error_report_current("while starting a thread of the blocking pool");
+    }
+    if (before != NULL) {
+        PyObject *result = PyObject_CallMethod(support, "join_thread", "O", before);
+        if (result == NULL) {
+            error_report_current("while joining a thread of the blocking pool");
+        }
+        Py_XDECREF(result);
+        Py_DECREF(before);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef pool_thread_def = {"pool_thread", pool_thread_main, METH_O, NULL};
+
+/* ---- the end --------------------------------------------------------------------------------------------- */
+
+void
+blocking_pool_close(BlockingPool *pool)
+{
+    List dropped;
+    ListNode *node;
+
+    list_init(&dropped);
+    mutex_lock(&pool->mutex);
+    pool->closing = true;
+    while ((node = list_pop_head(&pool->queue)) != NULL) {
+        LIST_ENTRY(node, BlockingJob, link)->state = JOB_ENDED;
+        list_push_tail(&dropped, node);
+    }
+    mutex_unlock(&pool->mutex);
+    while ((node = list_pop_head(&dropped)) != NULL) {
+        job_drop(LIST_ENTRY(node, BlockingJob, link));
+    }
+    for (;;) {
+        PyObject *thread = NULL;
+        bool left = false;
+
+        /* `slots` only grows in front, and nothing grows any more */
+        for (PoolThread *slot = pool->slots; slot != NULL; slot = slot->next) {
+            PyMutex_Lock(&slot->interrupt);
+            if (slot->job != NULL && !slot->job->interrupted) {
+                slot->job->interrupted = true;
+                PyThreadState_SetAsyncExc(slot->ident, error_type(ERROR_CANCELLED));
+            }
+            PyMutex_Unlock(&slot->interrupt);
+            parker_unpark(&slot->parker);
+            mutex_lock(&pool->mutex);
+            left = left || slot->used;
+            if (thread == NULL) {
+                thread = slot->thread;
+                Py_XINCREF(thread);
+            }
+            mutex_unlock(&pool->mutex);
+        }
+        if (!left) {
+            break;
+        }
+        if (thread != NULL) {
+            PyObject *result = PyObject_CallMethod(support, "join_thread", "O", thread);
+            if (result == NULL) {
+                error_report_current("while waiting for a thread of the blocking pool");
+            }
+            Py_XDECREF(result);
+            Py_DECREF(thread);
+        }
+    }
+    if (pool->leaver != NULL) {
+        PyObject *result = PyObject_CallMethod(support, "join_thread", "O", pool->leaver);
+        if (result == NULL) {
+            error_report_current("while waiting for a thread of the blocking pool");
+        }
+        Py_XDECREF(result);
+        Py_CLEAR(pool->leaver);
+    }
+    while (pool->slots != NULL) {
+        PoolThread *slot = pool->slots;
+        pool->slots = slot->next;
+        parker_destroy(&slot->parker);
+        free(slot);
+    }
+    free(pool);
+}
+
+size_t
+blocking_pool_threads(BlockingPool *pool)
+{
+    mutex_lock(&pool->mutex);
+    size_t threads = pool->threads;
+    mutex_unlock(&pool->mutex);
+    return threads;
+}
+
+bool
+blocking_pool_is_busy(BlockingPool *pool)
+{
+    return atomic_load_explicit(&pool->busy, memory_order_relaxed) != 0;
+}
+
+void
+blocking_pool_breathe(BlockingPool *pool)
+{
+    mutex_lock(&pool->mutex);
+    for (PoolThread *slot = pool->idle; slot != NULL; slot = slot->next_idle) {
+        if (thread_state_has_requests(slot->tstate)) {
+            parker_unpark(&slot->parker);
+        }
+    }
+    mutex_unlock(&pool->mutex);
+}
+
+int
+blocking_module_init(PyObject *Py_UNUSED(module))
+{
+    support = PyImport_ImportModule("tonio._support");
+    pool_thread_function = PyCFunction_New(&pool_thread_def, NULL);
+    return support == NULL || pool_thread_function == NULL ? -1 : 0;
+}

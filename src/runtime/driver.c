@@ -1,0 +1,479 @@
+/* Driver: see driver.h for what it owns and which locks there are.
+ *
+ * The one rule that must not break: a readiness that was seen by nobody is never forgotten. The `ready` word has a
+ * counter which each event increments, and clearing is a compare-and-swap against the word as it was before the
+ * system call: an event that came in between makes it fail.
+ */
+#include "runtime/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "runtime/cancel.h"
+
+#define TAG_SIGNAL (UINT64_MAX - 1)
+
+/* Bits of PollSource.ready; the counter is above. */
+enum {
+    READY_READ = 1u << 0,
+    READY_WRITE = 1u << 1,
+    READY_READ_FINAL = 1u << 2, /* the end of the stream was reported: readable for good */
+    READY_WRITE_FINAL = 1u << 3,
+    READY_TICK = 1u << 4, /* one event, in units of the counter */
+};
+
+int
+driver_open(Driver *driver)
+{
+    uint64_t now = clock_now_us();
+
+    driver->turn = (Mutex){0};
+    driver->timer_mutex = (Mutex){0};
+    driver->source_mutex = (Mutex){0};
+    timer_wheel_init(&driver->task_timers, now);
+    timer_wheel_init(&driver->scope_timers, now);
+    atomic_init(&driver->next_deadline, TIMER_NEVER);
+    driver->sleeping_until = 0;
+    driver->free_sources = NULL;
+    driver->source_count = 0;
+    atomic_init(&driver->open_sources, 0);
+    driver->signal_fds[0] = driver->signal_fds[1] = -1;
+    atomic_init(&driver->signalled, false);
+    return poller_open(&driver->poller);
+}
+
+void
+driver_close(Driver *driver)
+{
+    poller_close(&driver->poller);
+    for (int i = 0; i < 2; i++) {
+        if (driver->signal_fds[i] >= 0) {
+            close(driver->signal_fds[i]);
+            driver->signal_fds[i] = -1;
+        }
+    }
+    for (size_t i = 0; i < SOURCE_CHUNKS; i++) {
+        /* relaxed: no other thread uses the driver any more */
+        PollSource *chunk = atomic_load_explicit(&driver->chunks[i], memory_order_relaxed);
+        if (chunk == NULL) {
+            break;
+        }
+        free(chunk);
+        atomic_store_explicit(&driver->chunks[i], NULL, memory_order_relaxed);
+    }
+}
+
+int
+driver_open_signals(Driver *driver)
+{
+    if (pipe2(driver->signal_fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        driver->signal_fds[0] = driver->signal_fds[1] = -1;
+        return -errno;
+    }
+    int error = poller_add(&driver->poller, driver->signal_fds[0], TAG_SIGNAL);
+    return error < 0 ? error : driver->signal_fds[1];
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------ */
+
+/* Under timer_mutex, after every change of a wheel. */
+static void
+deadline_update(Driver *driver)
+{
+    uint64_t tasks = timer_wheel_next(&driver->task_timers);
+    uint64_t scopes = timer_wheel_next(&driver->scope_timers);
+    /* relaxed: a hint; the sleeper's own bound is computed under the mutex */
+    atomic_store_explicit(&driver->next_deadline, tasks < scopes ? tasks : scopes,
+                          memory_order_relaxed);
+}
+
+static void
+timer_add(Driver *driver, TimerWheel *wheel, TimerNode *node, uint64_t deadline)
+{
+    bool wake;
+
+    mutex_lock(&driver->timer_mutex);
+    timer_wheel_insert(wheel, node, deadline);
+    /* relaxed: written under this mutex */
+    if (deadline < atomic_load_explicit(&driver->next_deadline, memory_order_relaxed)) {
+        deadline_update(driver);
+    }
+    wake = deadline < driver->sleeping_until;
+    mutex_unlock(&driver->timer_mutex);
+    if (wake) {
+        poller_wake(&driver->poller);
+    }
+}
+
+static void
+timer_remove(Driver *driver, TimerWheel *wheel, TimerNode *node)
+{
+    mutex_lock(&driver->timer_mutex);
+    /* next_deadline may now be too early; that costs one look for nothing and mends itself there */
+    timer_wheel_remove(wheel, node);
+    mutex_unlock(&driver->timer_mutex);
+}
+
+void
+driver_add_task_timer(Driver *driver, TimerNode *node, uint64_t deadline)
+{
+    timer_add(driver, &driver->task_timers, node, deadline);
+}
+
+void
+driver_add_scope_timer(Driver *driver, TimerNode *node, uint64_t deadline)
+{
+    timer_add(driver, &driver->scope_timers, node, deadline);
+}
+
+void
+driver_remove_task_timer(Driver *driver, TimerNode *node)
+{
+    timer_remove(driver, &driver->task_timers, node);
+}
+
+void
+driver_remove_scope_timer(Driver *driver, TimerNode *node)
+{
+    timer_remove(driver, &driver->scope_timers, node);
+}
+
+/* Everything that is due. Claims happen under timer_mutex, so a timer that was removed can no longer touch its task
+ * or scope. */
+static void
+timers_expire(Driver *driver, TaskChain *chain)
+{
+    uint64_t now = clock_now_us();
+    TimerNode *node;
+
+    /* relaxed: a timer that is added right now is not due, or its adder's wake-up brings the next turn */
+    if (now < atomic_load_explicit(&driver->next_deadline, memory_order_relaxed)) {
+        return;
+    }
+    mutex_lock(&driver->timer_mutex);
+    while ((node = timer_wheel_pop(&driver->task_timers, now)) != NULL) {
+        Task *task = LIST_ENTRY(node, Task, timer);
+        if (task_claim(task, TASK_TIMED_OUT) == CLAIM_SCHEDULE) {
+            task_chain_append(chain, task);
+        }
+    }
+    while ((node = timer_wheel_pop(&driver->scope_timers, now)) != NULL) {
+        Task *task = cancel_scope_expired(LIST_ENTRY(node, CancelScope, timer));
+        if (task != NULL) {
+            task_chain_append(chain, task);
+        }
+    }
+    deadline_update(driver);
+    mutex_unlock(&driver->timer_mutex);
+}
+
+bool
+driver_is_due(Driver *driver, uint64_t now)
+{
+    /* relaxed: hints */
+    return atomic_load_explicit(&driver->open_sources, memory_order_relaxed) != 0 ||
+           driver->signal_fds[0] >= 0 ||
+           now >= atomic_load_explicit(&driver->next_deadline, memory_order_relaxed);
+}
+
+/* ---- sources --------------------------------------------------------------------------------------------- */
+
+static PollSource *
+source_at(Driver *driver, uint32_t index)
+{
+    /* acquire: pairs with the release in source_take, which published the chunk */
+    PollSource *chunk =
+        atomic_load_explicit(&driver->chunks[index / SOURCE_CHUNK], memory_order_acquire);
+    return chunk == NULL ? NULL : &chunk[index % SOURCE_CHUNK];
+}
+
+static uint64_t
+source_tag(const PollSource *source)
+{
+    return (uint64_t)source->generation << 32 | source->index;
+}
+
+/* A source from the free list or a new chunk, or NULL with errno set. */
+static PollSource *
+source_take(Driver *driver)
+{
+    PollSource *source = NULL;
+    PollSource *fresh = NULL;
+
+    mutex_lock(&driver->source_mutex);
+    source = driver->free_sources;
+    if (source != NULL) {
+        driver->free_sources = source->next_free;
+    }
+    mutex_unlock(&driver->source_mutex);
+    if (source != NULL) {
+        return source;
+    }
+
+    fresh = calloc(SOURCE_CHUNK, sizeof(PollSource));
+    if (fresh == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    for (size_t i = 0; i < SOURCE_CHUNK; i++) {
+        list_init(&fresh[i].readers);
+        list_init(&fresh[i].writers);
+        fresh[i].closed = true;
+    }
+    mutex_lock(&driver->source_mutex);
+    uint32_t chunk = driver->source_count / SOURCE_CHUNK;
+    if (chunk == SOURCE_CHUNKS) {
+        mutex_unlock(&driver->source_mutex);
+        free(fresh);
+        errno = EMFILE;
+        return NULL;
+    }
+    for (uint32_t i = 0; i < SOURCE_CHUNK; i++) {
+        fresh[i].index = chunk * SOURCE_CHUNK + i;
+        if (i > 0) {
+            fresh[i].next_free = driver->free_sources;
+            driver->free_sources = &fresh[i];
+        }
+    }
+    driver->source_count += SOURCE_CHUNK;
+    /* release: pairs with the acquire in source_at */
+    atomic_store_explicit(&driver->chunks[chunk], fresh, memory_order_release);
+    mutex_unlock(&driver->source_mutex);
+    return &fresh[0];
+}
+
+static void
+source_give(Driver *driver, PollSource *source)
+{
+    mutex_lock(&driver->source_mutex);
+    source->next_free = driver->free_sources;
+    driver->free_sources = source;
+    mutex_unlock(&driver->source_mutex);
+}
+
+PollSource *
+driver_add_source(Driver *driver, int fd)
+{
+    PollSource *source = source_take(driver);
+    if (source == NULL) {
+        return NULL;
+    }
+    mutex_lock(&source->mutex);
+    source->generation++;
+    source->fd = fd;
+    source->closed = false;
+    /* Ready until a system call says otherwise: the first call is made before anything is waited for. relaxed: the
+     * mutex and the registration publish it */
+    atomic_store_explicit(&source->ready, READY_READ | READY_WRITE, memory_order_relaxed);
+    mutex_unlock(&source->mutex);
+
+    int error = poller_add(&driver->poller, fd, source_tag(source));
+    if (error < 0) {
+        mutex_lock(&source->mutex);
+        source->closed = true;
+        mutex_unlock(&source->mutex);
+        source_give(driver, source);
+        errno = -error;
+        return NULL;
+    }
+    /* relaxed: a count that driver_is_due takes as a hint */
+    atomic_fetch_add_explicit(&driver->open_sources, 1, memory_order_relaxed);
+    return source;
+}
+
+/* Under the source's mutex: claims everybody in a wait queue. */
+static void
+waiters_claim(List *waiters, TaskChain *chain)
+{
+    ListNode *node;
+    while ((node = list_pop_head(waiters)) != NULL) {
+        Task *task = LIST_ENTRY(node, Task, wait);
+        if (task_claim(task, TASK_COMPLETED) == CLAIM_SCHEDULE) {
+            task_chain_append(chain, task);
+        }
+    }
+}
+
+void
+driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain)
+{
+    /* The descriptor may have been closed behind our back; then it is out of the poller already. */
+    (void)poller_remove(&driver->poller, source->fd);
+    mutex_lock(&source->mutex);
+    source->closed = true;
+    source->generation++;
+    waiters_claim(&source->readers, chain);
+    waiters_claim(&source->writers, chain);
+    mutex_unlock(&source->mutex);
+    source_give(driver, source);
+    /* relaxed: see driver_add_source */
+    atomic_fetch_sub_explicit(&driver->open_sources, 1, memory_order_relaxed);
+}
+
+static void
+source_event(Driver *driver, const PollEvent *event, TaskChain *chain)
+{
+    PollSource *source = source_at(driver, (uint32_t)event->tag);
+    uint32_t bits = 0;
+
+    if (event->ready & (POLL_READABLE | POLL_READ_CLOSED | POLL_ERROR)) {
+        bits |= READY_READ;
+    }
+    if (event->ready & (POLL_WRITABLE | POLL_WRITE_CLOSED | POLL_ERROR)) {
+        bits |= READY_WRITE;
+    }
+    /* Data and the end of the stream may come as one edge; after the data is read no other follows. */
+    if (event->ready & POLL_READ_CLOSED) {
+        bits |= READY_READ_FINAL;
+    }
+    if (event->ready & POLL_WRITE_CLOSED) {
+        bits |= READY_WRITE_FINAL;
+    }
+    if (source == NULL) {
+        return;
+    }
+    mutex_lock(&source->mutex);
+    if (!source->closed && source->generation == (uint32_t)(event->tag >> 32)) {
+        uint32_t ready = atomic_load_explicit(&source->ready, memory_order_relaxed);
+        /* release: whoever sees the readiness makes its system call after it; a loop because source_clear runs
+         * without the mutex */
+        while (!atomic_compare_exchange_weak_explicit(&source->ready, &ready,
+                                                      (ready | bits) + READY_TICK,
+                                                      memory_order_release, memory_order_relaxed)) {
+        }
+        if (bits & READY_READ) {
+            waiters_claim(&source->readers, chain);
+        }
+        if (bits & READY_WRITE) {
+            waiters_claim(&source->writers, chain);
+        }
+    }
+    mutex_unlock(&source->mutex);
+}
+
+bool
+source_is_ready(PollSource *source, SourceDirection direction, uint32_t *tick)
+{
+    /* acquire: pairs with the release in source_event */
+    *tick = atomic_load_explicit(&source->ready, memory_order_acquire);
+    return (*tick & (direction == SOURCE_READ ? READY_READ : READY_WRITE)) != 0;
+}
+
+void
+source_clear(PollSource *source, SourceDirection direction, uint32_t tick)
+{
+    uint32_t final = direction == SOURCE_READ ? READY_READ_FINAL : READY_WRITE_FINAL;
+    uint32_t bit = direction == SOURCE_READ ? READY_READ : READY_WRITE;
+    uint32_t seen = tick;
+
+    /* relaxed on failure: an event or the other direction's clear came in between. The other direction changes bits
+     * but not the counter, so try again as long as the counter stands still. */
+    while (!(seen & final) && seen / READY_TICK == tick / READY_TICK &&
+           !atomic_compare_exchange_weak_explicit(&source->ready, &seen, seen & ~bit,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+bool
+source_arm(PollSource *source, SourceDirection direction, Task *task)
+{
+    uint32_t bit = direction == SOURCE_READ ? READY_READ : READY_WRITE;
+    bool parked = false;
+
+    mutex_lock(&source->mutex);
+    /* relaxed: events change the word under this mutex */
+    if (!source->closed && !(atomic_load_explicit(&source->ready, memory_order_relaxed) & bit)) {
+        list_push_tail(direction == SOURCE_READ ? &source->readers : &source->writers, &task->wait);
+        parked = true;
+    }
+    mutex_unlock(&source->mutex);
+    return parked;
+}
+
+void
+source_detach(PollSource *source, Task *task)
+{
+    mutex_lock(&source->mutex);
+    list_remove(&task->wait);
+    mutex_unlock(&source->mutex);
+}
+
+/* ---- a turn ---------------------------------------------------------------------------------------------- */
+
+static void
+signals_drain(Driver *driver)
+{
+    char bytes[64];
+    while (read(driver->signal_fds[0], bytes, sizeof(bytes)) > 0) {
+    }
+    /* release: pairs with worker 0's exchange */
+    atomic_store_explicit(&driver->signalled, true, memory_order_release);
+}
+
+/* How long the poller may sleep, in nanoseconds, and the promise to get up then. */
+static int64_t
+sleep_begin(Driver *driver, uint64_t wake_at)
+{
+    uint64_t now = clock_now_us();
+    uint64_t until;
+
+    mutex_lock(&driver->timer_mutex);
+    deadline_update(driver);
+    /* relaxed: under the mutex */
+    until = atomic_load_explicit(&driver->next_deadline, memory_order_relaxed);
+    if (wake_at < until) {
+        until = wake_at;
+    }
+    driver->sleeping_until = until;
+    mutex_unlock(&driver->timer_mutex);
+    if (until == TIMER_NEVER) {
+        return POLL_FOREVER;
+    }
+    if (until <= now) {
+        return 0;
+    }
+    /* a bound keeps the multiplication from overflowing; a sleeper that gets up early sleeps again */
+    uint64_t wait = until - now;
+    return wait > 3600000000u ? 3600000000000 : (int64_t)wait * 1000;
+}
+
+static void
+sleep_end(Driver *driver)
+{
+    mutex_lock(&driver->timer_mutex);
+    driver->sleeping_until = 0;
+    mutex_unlock(&driver->timer_mutex);
+}
+
+bool
+driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain)
+{
+    PollEvent events[POLLER_BATCH];
+    int64_t timeout = 0;
+    int count;
+
+    if (!mutex_try_lock(&driver->turn)) {
+        return false;
+    }
+    if (wake_at != 0) {
+        timeout = sleep_begin(driver, wake_at);
+    }
+    count = poller_wait(&driver->poller, events, timeout);
+    if (wake_at != 0) {
+        sleep_end(driver);
+    }
+    for (int i = 0; i < count; i++) {
+        if (events[i].tag == TAG_SIGNAL) {
+            signals_drain(driver);
+        }
+        else {
+            source_event(driver, &events[i], chain);
+        }
+    }
+    timers_expire(driver, chain);
+    mutex_unlock(&driver->turn);
+    return true;
+}

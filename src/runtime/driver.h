@@ -1,0 +1,124 @@
+/* Driver: what wakes tasks from outside - descriptors that become ready, and time.
+ *
+ * It owns the poller, the table of poll sources (one per registered descriptor) and two timer wheels (waits of tasks,
+ * deadlines of cancel scopes). One thread at a time turns it: a worker that found nothing to run and blocks in
+ * it, or a busy one that only looks. Whoever turns it owns the tasks which that wakes and schedules them.
+ *
+ * Locks: `turn` is held by the thread that turns the driver, for as long as it waits; others only try it. Each source
+ * has a mutex for its wait queues, the wheels have `timer_mutex`, the table `source_mutex`. None of these is
+ * held while another is taken, except that a turn takes the others one after the other.
+ */
+#ifndef TONIO_RUNTIME_DRIVER_H
+#define TONIO_RUNTIME_DRIVER_H
+
+#include "core/list.h"
+#include "core/mutex.h"
+#include "core/poller.h"
+#include "core/timer_wheel.h"
+#include "runtime/task.h"
+
+/* Tasks that somebody has claimed and is about to schedule, in order. */
+typedef struct TaskChain {
+    Task *first;
+    Task *last;
+    size_t count;
+} TaskChain;
+
+static inline void
+task_chain_append(TaskChain *chain, Task *task)
+{
+    task->run.next = NULL;
+    if (chain->last != NULL) {
+        chain->last->run.next = &task->run;
+    }
+    else {
+        chain->first = task;
+    }
+    chain->last = task;
+    chain->count++;
+}
+
+/* A descriptor that the poller watches. Sources live in chunks that are never freed before the driver, so an event
+ * that is late finds a source, and the generation in its tag tells that it means another one. */
+typedef struct PollSource {
+    Mutex mutex;            /* guards generation, readers, writers, closed */
+    _Atomic uint32_t ready; /* SOURCE_* bits and a counter of events above them */
+    uint32_t generation;
+    uint32_t index;
+    int fd;
+    bool closed;
+    List readers; /* tasks (by `wait`) that wait to read, accept ... */
+    List writers;
+    struct PollSource *next_free;
+} PollSource;
+
+typedef enum SourceDirection { SOURCE_READ = 0, SOURCE_WRITE = 1 } SourceDirection;
+
+#define SOURCE_CHUNK 256
+#define SOURCE_CHUNKS 4096
+
+typedef struct Driver {
+    Mutex turn;
+    Poller poller;
+
+    Mutex timer_mutex;
+    TimerWheel task_timers;
+    TimerWheel scope_timers;
+    _Atomic uint64_t next_deadline; /* written under timer_mutex; read anywhere as a hint */
+    uint64_t
+        sleeping_until; /* guarded by timer_mutex: when the sleeper in the poller gets up; 0: nobody sleeps */
+
+    Mutex source_mutex; /* guards the two below */
+    PollSource *free_sources;
+    uint32_t source_count;
+    _Atomic uint32_t open_sources;
+    _Atomic(PollSource *) chunks[SOURCE_CHUNKS];
+
+    int signal_fds[2]; /* pipe that the interpreter's signal handler writes to; -1: not in use */
+    _Atomic bool signalled; /* a byte came through it and worker 0 has not looked yet */
+} Driver;
+
+/* 0 or a negative errno. */
+int driver_open(Driver *driver);
+void driver_close(Driver *driver);
+
+/* Opens the pipe for signals; returns the end to write to, or a negative errno. */
+int driver_open_signals(Driver *driver);
+
+/* One turn: waits at most until `wake_at` (microseconds; 0: only looks; TIMER_NEVER: until the next timer or
+ * event), then appends the woken tasks to `chain`. Returns false if another thread is turning it. Detached, or
+ * attached with wake_at == 0. */
+bool driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain);
+
+/* Would a turn that only looks be worth its price now? Any thread. */
+bool driver_is_due(Driver *driver, uint64_t now);
+
+/* Timers of a task's wait and of a cancel scope. Any thread. `deadline` in microseconds. */
+void driver_add_task_timer(Driver *driver, TimerNode *node, uint64_t deadline);
+void driver_add_scope_timer(Driver *driver, TimerNode *node, uint64_t deadline);
+void driver_remove_task_timer(Driver *driver, TimerNode *node);
+void driver_remove_scope_timer(Driver *driver, TimerNode *node);
+
+/* ---- poll sources ---------------------------------------------------------------------------------------- */
+
+/* Registers a descriptor, not before it is listening or connecting: until then the poller takes it for hung up. NULL with
+ * errno set. Any thread. */
+PollSource *driver_add_source(Driver *driver, int fd);
+
+/* Before the descriptor is closed: forgets it and wakes everybody who waits for it (appended to `chain`). */
+void driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain);
+
+/* Is the descriptor perhaps ready? *tick is to be given to source_clear. Any thread. */
+bool source_is_ready(PollSource *source, SourceDirection direction, uint32_t *tick);
+
+/* A system call found nothing (EAGAIN, or a short read): forget the readiness, unless an event came since `tick`. What
+ * will not change any more (the other side is gone) stays. */
+void source_clear(PollSource *source, SourceDirection direction, uint32_t tick);
+
+/* Puts the task into the wait queue. False: it is ready (or gone) now, try again instead. */
+bool source_arm(PollSource *source, SourceDirection direction, Task *task);
+
+/* Takes the task out of the wait queue if it is still there. */
+void source_detach(PollSource *source, Task *task);
+
+#endif

@@ -1,0 +1,108 @@
+/* Operation: the one kind of object that a coroutine can yield or await.
+ *
+ * `yield operation` gives the object to the run loop. `await operation` calls its __next__ (operation_next), which
+ * tries it at once and only if it is not ready hands the object to the run loop. From there both are the same: the
+ * run loop arms the operation once the coroutine has really suspended, because from that moment any other
+ * thread may resume the task.
+ *
+ * An operation is used once: it is claimed by the first task that yields or awaits it. Joins are the exception
+ * (OPERATION_SHARED): they keep no state of their own for a wait, so any number of tasks may wait for one.
+ *
+ * All functions of the class are called attached, by the worker that owns the task.
+ */
+#ifndef TONIO_RUNTIME_OPERATION_H
+#define TONIO_RUNTIME_OPERATION_H
+
+#include "runtime/task.h"
+
+typedef enum OperationResult {
+    OPERATION_READY,   /* done; *result is a new reference */
+    OPERATION_PENDING, /* not yet: arm it */
+    OPERATION_ERROR,   /* failed; an exception is set */
+    OPERATION_PARKED,  /* arm only: the task is in the wait queue (or needs none) */
+    OPERATION_HOSTS, /* poll only: *result is a coroutine (new reference) to run inside this operation */
+    OPERATION_REQUEUE, /* poll only: let other tasks run, then poll again */
+} OperationResult;
+
+typedef struct OperationClass {
+    const char *name; /* for messages: "Event.wait()" */
+
+    /* Tries to finish at once. */
+    OperationResult (*poll)(Operation *op, Task *task, PyObject **result);
+
+    /* Makes the task visible to what will wake it; looks again under that thing's lock. READY, ERROR, PARKED, or
+     * PENDING for "poll me again". The coroutine is suspended; nothing of the task may be touched after PARKED
+     * became visible except through its state word. */
+    OperationResult (*arm)(Operation *op, Task *task, PyObject **result);
+
+    /* The wait was claimed as completed: takes the result. PENDING: it was a false alarm, arm again. NULL: same
+     * as poll. */
+    OperationResult (*finish)(Operation *op, Task *task, PyObject **result);
+
+    /* The wait was claimed by a timeout or a cancellation: takes the task out of the wait queue. */
+    void (*detach)(Operation *op, Task *task);
+
+    /* After detach, for the operation's own timeout. NULL: raises TimeoutError. */
+    OperationResult (*timed_out)(Operation *op, Task *task, PyObject **result);
+
+    /* After detach, for a cancellation. READY: CancelledError is raised now. PENDING: the operation owns something
+     * that must end first; it is armed again and waits uncancellably, after which `finish` reports. NULL: READY. */
+    OperationResult (*cancelled)(Operation *op, Task *task);
+
+    /* For operations that host a coroutine: it has ended with `value` or `error` (both stolen, one is NULL). */
+    OperationResult (*hosted_ended)(Operation *op, Task *task, PyObject *value, PyObject *error,
+                                    PyObject **result);
+} OperationClass;
+
+enum {
+    OPERATION_NEW = 0,
+    OPERATION_CLAIMED = 1,
+    OPERATION_SHARED = 2, /* never claimed, never warns */
+};
+
+struct Operation {
+    PyObject_HEAD const OperationClass *cls;
+    _Atomic uint8_t use; /* OPERATION_NEW ...; changed once by a compare-and-swap */
+    uint8_t awaited;     /* owner task: it hosts a coroutine and was awaited */
+    double timeout;      /* seconds, counted from the first wait; negative: none */
+    uint64_t
+        deadline; /* owner task: where the timeout ends, microseconds; 0 before the first wait */
+};
+
+/* The base type of all operations; it has no constructor. */
+extern PyTypeObject Operation_Type;
+
+/* tp_iternext of every operation: this is how one is recognised. */
+PyObject *operation_next(PyObject *self);
+
+static inline bool
+operation_check(PyObject *object)
+{
+    return Py_TYPE(object)->tp_iternext == operation_next;
+}
+
+/* Fills in the base of a fresh object. */
+static inline void
+operation_init(Operation *op, const OperationClass *cls, uint8_t use, double timeout)
+{
+    op->cls = cls;
+    op->awaited = 0;
+    op->timeout = timeout;
+    op->deadline = 0;
+    atomic_init(&op->use, use);
+}
+
+/* Claims an operation for the calling task. -1 with RuntimeError set if it was used before. */
+int operation_claim(Operation *op);
+
+/* First thing in a dealloc: warns if the operation was never yielded or awaited. */
+void operation_dealloc_warn(Operation *op);
+
+/* tp_flags, am_await and so on that all operations share; called before PyType_Ready. */
+int operation_type_ready(PyTypeObject *type);
+
+/* Converts an optional number of seconds. *seconds is -1.0 for None and for infinity. -1 with an exception that
+ * names `argument` for a wrong type, NaN or a negative number. */
+int seconds_from_object(PyObject *object, const char *argument, double *seconds);
+
+#endif

@@ -1,0 +1,997 @@
+/* Runtime: the life of one `run` - set-up, worker threads, the end - and the Python type that starts it.
+ *
+ * Phases: RUNNING until the main task has ended or the run is interrupted; CLOSING while what is left is cancelled
+ * and ends; ENDED when no task is left, which sends the workers home. The thread that called `run` then joins the
+ * others, closes the pool and frees everything.
+ *
+ * Running runtimes are in a list (`registry_mutex`), so that threads which are no workers find the one they mean. Such a
+ * visitor is counted while it is inside; a runtime leaves the list first and waits for its visitors afterwards.
+ */
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "errors.h"
+#include "runtime/blocking.h"
+#include "runtime/operation.h"
+#include "runtime/scheduler.h"
+
+_Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
+PyObject *runtime_breathe;
+
+static Mutex registry_mutex; /* guards the next two */
+static Runtime *registry;
+static uint64_t last_serial;
+
+static _Atomic(Runtime *)
+    main_thread_runtime;  /* what the SIGINT handler interrupts; written by the main thread */
+static PyObject *support; /* owned for ever: the module tonio._support */
+static PyObject *worker_main_function; /* owned for ever */
+
+/* ---- finding the runtime --------------------------------------------------------------------------------- */
+
+Task *
+runtime_current_task(const char *what)
+{
+    Worker *worker = current_worker;
+
+    if (worker == NULL || worker->task == NULL) {
+        PyErr_Format(error_type(ERROR_NOT_INITIALIZED),
+                     "%s can only be used by a task: start one with tonio.run()", what);
+        return NULL;
+    }
+    return worker->task;
+}
+
+Runtime *
+runtime_enter(const char *what)
+{
+    Runtime *found = pool_runtime;
+    size_t count = 0;
+
+    if (current_worker != NULL) {
+        return current_worker->runtime;
+    }
+    mutex_lock(&registry_mutex);
+    if (found == NULL) {
+        for (Runtime *runtime = registry; runtime != NULL; runtime = runtime->next) {
+            found = runtime;
+            count++;
+        }
+    }
+    if (found != NULL && (count > 1 || runtime_is_closing(found))) {
+        found = NULL;
+    }
+    if (found != NULL) {
+        /* relaxed: the registry's mutex orders it before the wait in runtime_end */
+        atomic_fetch_add_explicit(&found->visitors, 1, memory_order_relaxed);
+    }
+    mutex_unlock(&registry_mutex);
+    if (count > 1) {
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "%s: several runtimes are running, and a thread that is a worker of none cannot choose",
+            what);
+        return NULL;
+    }
+    if (found == NULL) {
+        PyErr_Format(error_type(ERROR_NOT_INITIALIZED),
+                     "%s needs a running runtime: start one with tonio.run()", what);
+    }
+    return found;
+}
+
+Runtime *
+runtime_find(uint64_t serial)
+{
+    Worker *worker = current_worker;
+    Runtime *found;
+
+    if (worker != NULL && worker->runtime->serial == serial) {
+        return worker->runtime;
+    }
+    mutex_lock(&registry_mutex);
+    for (found = registry; found != NULL && found->serial != serial; found = found->next) {
+    }
+    if (found != NULL) {
+        atomic_fetch_add_explicit(&found->visitors, 1,
+                                  memory_order_relaxed); /* as in runtime_enter */
+    }
+    mutex_unlock(&registry_mutex);
+    return found;
+}
+
+void
+runtime_leave(Runtime *runtime)
+{
+    if (current_worker != NULL && current_worker->runtime == runtime) {
+        return;
+    }
+    /* release: pairs with the acquire in runtime_end, which then frees what the visitor used */
+    atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
+}
+
+/* ---- what can run ---------------------------------------------------------------------------------------- */
+
+PyObject *
+runnable_claim(PyObject *object, const char *what)
+{
+    if (operation_check(object)) {
+        return operation_claim((Operation *)object) < 0 ? NULL : Py_NewRef(object);
+    }
+    if (coroutine_check(object)) {
+        if (!coroutine_claim(object)) {
+            PyErr_Format(PyExc_RuntimeError,
+                         "%s: %R was already started, has ended or belongs to another task; call "
+                         "its function again",
+                         what, object);
+            return NULL;
+        }
+        return Py_NewRef(object);
+    }
+    PyAsyncMethods *async = Py_TYPE(object)->tp_as_async;
+    if (async != NULL && async->am_await != NULL) {
+        PyObject *iterator = async->am_await(object);
+        if (iterator == NULL) {
+            return NULL;
+        }
+        if (!PyIter_Check(iterator)) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s: __await__ of %.200s gave %.200s, which is no iterator", what,
+                         Py_TYPE(object)->tp_name, Py_TYPE(iterator)->tp_name);
+            Py_DECREF(iterator);
+            return NULL;
+        }
+        if (coroutine_check(iterator) || operation_check(iterator)) {
+            PyObject *claimed = runnable_claim(iterator, what);
+            Py_DECREF(iterator);
+            return claimed;
+        }
+        return iterator;
+    }
+    if (PyFunction_Check(object) || PyMethod_Check(object)) {
+        PyErr_Format(
+            PyExc_TypeError,
+            "%s must be a coroutine, generator or operation, not the function %R: call it first",
+            what, object);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "%s must be a coroutine, generator or operation, not %.200s",
+                     what, Py_TYPE(object)->tp_name);
+    }
+    return NULL;
+}
+
+void
+runnable_discard(PyObject *runnable)
+{
+    if (coroutine_check(runnable)) {
+        PyObject *before = PyErr_GetRaisedException();
+        PyObject *result = PyObject_CallMethod(runnable, "close", NULL);
+        if (result == NULL) {
+            error_report_current("while closing a coroutine that could not be started");
+        }
+        Py_XDECREF(result);
+        PyErr_SetRaisedException(before);
+    }
+    Py_DECREF(runnable);
+}
+
+/* ---- tasks ----------------------------------------------------------------------------------------------- */
+
+static void
+counter_add(_Atomic uint64_t *counter)
+{
+    /* relaxed: only the owner writes; runtime_end_if_empty says how it is read */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+Task *
+runtime_new_task(Runtime *runtime, PyObject *coroutine, Completion *completion, uint32_t index)
+{
+    Worker *worker = current_worker;
+    Task *task = NULL;
+
+    if (worker != NULL && worker->runtime != runtime) {
+        worker = NULL;
+    }
+    if (atomic_load_explicit(&runtime->phase, memory_order_acquire) == RUNTIME_ENDED) {
+        PyErr_SetString(error_type(ERROR_NOT_INITIALIZED),
+                        "the run has ended: no task can be started any more");
+    }
+    else {
+        task = task_new(runtime, worker != NULL ? &worker->cache : NULL, coroutine);
+    }
+    if (task == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    if (operation_check(coroutine)) {
+        task->flags |= TASK_BARE;
+    }
+    if (runtime->with_context) {
+        task->context = PyContext_CopyCurrent();
+        if (task->context == NULL) {
+            runnable_discard(task_take(task));
+            task_free(runtime, worker != NULL ? &worker->cache : NULL, task);
+            return NULL;
+        }
+    }
+    task->completion = completion;
+    task->index = index;
+    if (worker != NULL) {
+        counter_add(&worker->spawned);
+    }
+    else {
+        atomic_fetch_add_explicit(&runtime->foreign_spawned, 1, memory_order_relaxed);
+        /* seq_cst: either runtime_cancel_tasks sees this task, or the look at the phase below sees the end */
+        atomic_thread_fence(memory_order_seq_cst);
+    }
+    if (runtime_is_closing(runtime)) {
+        task_request_cancel(task, 0);
+    }
+    return task;
+}
+
+void
+runtime_start_task(Runtime *runtime, Task *task)
+{
+    scheduler_push(runtime, task);
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------- */
+
+void
+runtime_cancel_tasks(Runtime *runtime)
+{
+    mutex_lock(&runtime->task_mutex);
+    TaskSlab *slab = runtime->slabs; /* slabs are only ever added in front */
+    mutex_unlock(&runtime->task_mutex);
+
+    for (; slab != NULL; slab = slab->next) {
+        TaskChain chain = {NULL, NULL, 0};
+        for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
+            if (task_request_cancel(&slab->tasks[i], 0)) {
+                task_chain_append(&chain, &slab->tasks[i]);
+            }
+        }
+        scheduler_wake_chain(runtime, &chain);
+    }
+}
+
+void
+runtime_close(Runtime *runtime)
+{
+    int expected = RUNTIME_RUNNING;
+
+    /* seq_cst: see runtime_new_task */
+    if (!atomic_compare_exchange_strong_explicit(&runtime->phase, &expected, RUNTIME_CLOSING,
+                                                 memory_order_seq_cst, memory_order_relaxed)) {
+        return;
+    }
+    runtime_cancel_tasks(runtime);
+    scheduler_unpark_all(runtime); /* each worker cancels the tasks that were missed here */
+}
+
+void
+runtime_end_if_empty(Runtime *runtime)
+{
+    uint64_t finished = 0;
+    uint64_t spawned = 0;
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+
+    /* `finished` first: both only grow and finished <= spawned, so equal sums mean that nothing was left in between, and
+     * only a task can create another one now. relaxed: the worker that enters the idle list last has all counters from
+     * the others through idle_mutex. */
+    for (int i = 0; i < started; i++) {
+        finished += atomic_load_explicit(&runtime->workers[i].finished, memory_order_acquire);
+    }
+    for (int i = 0; i < started; i++) {
+        spawned += atomic_load_explicit(&runtime->workers[i].spawned, memory_order_relaxed);
+    }
+    spawned += atomic_load_explicit(&runtime->foreign_spawned, memory_order_relaxed);
+    if (finished == spawned) {
+        /* release: pairs with the acquire of workers that leave */
+        atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);
+        scheduler_unpark_all(runtime);
+    }
+}
+
+void
+runtime_interrupt(Runtime *runtime, PyObject *error)
+{
+    PyObject *unused = error;
+    Task *scheduled = NULL;
+
+    mutex_lock(&runtime->outcome_mutex);
+    if (runtime->interrupt == NULL) {
+        runtime->interrupt = error;
+        unused = NULL;
+    }
+    /* relaxed: written under this mutex; the task cannot end before it is released */
+    Task *task = atomic_load_explicit(&runtime->main_task, memory_order_relaxed);
+    if (task != NULL && task_request_cancel(task, TASK_STOPPED)) {
+        scheduled = task;
+    }
+    mutex_unlock(&runtime->outcome_mutex);
+    if (scheduled != NULL) {
+        scheduler_wake(scheduled);
+    }
+    Py_XDECREF(unused);
+}
+
+static void
+main_done(Completion *completion, Task *Py_UNUSED(task), PyObject *value, PyObject *error)
+{
+    Runtime *runtime = LIST_ENTRY(completion, Runtime, main_completion);
+
+    mutex_lock(&runtime->outcome_mutex);
+    runtime->main_value = value;
+    runtime->main_error = error;
+    atomic_store_explicit(&runtime->main_task, NULL, memory_order_relaxed);
+    mutex_unlock(&runtime->outcome_mutex);
+    runtime_close(runtime);
+}
+
+/* ---- workers --------------------------------------------------------------------------------------------- */
+
+static int
+worker_init(Worker *worker, Runtime *runtime, int id)
+{
+    run_queue_init(&worker->queue);
+    worker->runtime = runtime;
+    worker->id = id;
+    worker->random = (uint32_t)id * 2654435769u + 12345u;
+    worker->context = PyContext_CopyCurrent();
+    worker->scratch = malloc(WORKER_SCRATCH);
+    worker->seen_progress = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
+    worker->seen_tail = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
+    if (worker->context == NULL) {
+        return -1;
+    }
+    if (worker->scratch == NULL || worker->seen_progress == NULL || worker->seen_tail == NULL ||
+        parker_init(&worker->parker) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static void
+worker_destroy(Worker *worker)
+{
+    parker_destroy(&worker->parker);
+    free(worker->scratch);
+    free(worker->seen_progress);
+    free(worker->seen_tail);
+    Py_CLEAR(worker->context);
+    Py_CLEAR(worker->thread);
+    Py_CLEAR(worker->stop_iteration);
+}
+
+/* The calling thread is this worker until the runtime has ended. */
+static void
+worker_main(Worker *worker)
+{
+    PyThreadState *tstate = PyThreadState_Get();
+    _PyErr_StackItem bottom;
+    _PyErr_StackItem *before = exception_stack_enter(tstate, &bottom);
+
+    worker->tstate = tstate;
+    current_worker = worker;
+    if (PyContext_Enter(worker->context) < 0) {
+        error_report_current("while entering a worker's context");
+    }
+    scheduler_run_worker(worker);
+    if (PyContext_Exit(worker->context) < 0) {
+        error_report_current("while leaving a worker's context");
+    }
+    current_worker = NULL;
+    exception_stack_leave(tstate, before);
+}
+
+/* What a worker thread runs; the capsule holds the Worker. */
+static PyObject *
+worker_thread(PyObject *Py_UNUSED(module), PyObject *capsule)
+{
+    Worker *worker = PyCapsule_GetPointer(capsule, "tonio.worker");
+    if (worker == NULL) {
+        return NULL;
+    }
+    Runtime *runtime = worker->runtime;
+    worker->tstate = PyThreadState_Get();
+    /* release: pairs with the acquire of all who go through the workers */
+    atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
+    atomic_store_explicit(&runtime->starting, false, memory_order_release);
+    worker_main(worker);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef worker_thread_def = {"worker", worker_thread, METH_O, NULL};
+
+void
+scheduler_start_worker(Runtime *runtime)
+{
+    bool expected = false;
+
+    if (runtime_is_closing(runtime) ||
+        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, true,
+                                                 memory_order_acquire, memory_order_relaxed)) {
+        return;
+    }
+    int id = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    if (id >= runtime->worker_count) {
+        atomic_store_explicit(&runtime->starting, false, memory_order_release);
+        return;
+    }
+    /* The current exception belongs to the task that pushed. */
+    PyObject *error = PyErr_GetRaisedException();
+    Worker *worker = &runtime->workers[id];
+    PyObject *capsule = PyCapsule_New(worker, "tonio.worker", NULL);
+    if (capsule != NULL) {
+        worker->thread =
+            PyObject_CallMethod(support, "start_thread", "OOi", worker_main_function, capsule, id);
+        Py_DECREF(capsule);
+    }
+    if (worker->thread == NULL) {
+        error_report_current("while starting a worker thread: the run goes on with fewer");
+        /* `starting` stays set: no second attempt */
+    }
+    PyErr_SetRaisedException(error);
+}
+
+bool
+runtime_has_strangers(Runtime *runtime)
+{
+    size_t own = (size_t)atomic_load_explicit(&runtime->started, memory_order_acquire) +
+                 blocking_pool_threads(runtime->pool);
+    PyObject *count = PyObject_CallMethod(support, "count_threads", NULL);
+    bool strangers = true;
+
+    if (count != NULL) {
+        strangers = PyLong_AsSize_t(count) > own;
+        Py_DECREF(count);
+    }
+    if (PyErr_Occurred()) {
+        error_report_current("while counting threads");
+    }
+    return strangers;
+}
+
+/* ---- signals --------------------------------------------------------------------------------------------- */
+
+/* The handler for SIGINT while a runtime runs on the main thread. */
+static PyObject *
+interrupted(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
+{
+    /* relaxed: handlers run on the main thread, which wrote it */
+    Runtime *runtime = atomic_load_explicit(&main_thread_runtime, memory_order_relaxed);
+    PyObject *error = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
+
+    if (error == NULL) {
+        return NULL;
+    }
+    if (runtime == NULL) {
+        PyErr_SetRaisedException(error);
+        return NULL;
+    }
+    runtime_interrupt(runtime, error);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef interrupted_def = {"interrupt", interrupted, METH_VARARGS, NULL};
+
+typedef struct SignalState {
+    PyObject *restore; /* owned: puts the old handler back; NULL: nothing to do */
+    int old_fd;
+    bool fd_set;
+} SignalState;
+
+static int
+signals_begin(Runtime *runtime, SignalState *state)
+{
+    PyObject *handler;
+
+    *state = (SignalState){NULL, -1, false};
+    if (!runtime->on_main_thread) {
+        return 0;
+    }
+    int fd = driver_open_signals(&runtime->driver);
+    if (fd < 0) {
+        errno = -fd;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    atomic_store_explicit(&main_thread_runtime, runtime, memory_order_relaxed);
+    state->old_fd = PySignal_SetWakeupFd(fd);
+    state->fd_set = true;
+    handler = PyCFunction_New(&interrupted_def, NULL);
+    if (handler == NULL) {
+        return -1;
+    }
+    state->restore = PyObject_CallMethod(support, "install_interrupt", "N", handler);
+    return state->restore == NULL ? -1 : 0;
+}
+
+static void
+signals_end(SignalState *state)
+{
+    PyObject *error = PyErr_GetRaisedException();
+
+    if (state->restore != NULL) {
+        PyObject *result = PyObject_CallNoArgs(state->restore);
+        if (result == NULL) {
+            error_report_current("while restoring the handler of SIGINT");
+        }
+        Py_XDECREF(result);
+        Py_CLEAR(state->restore);
+    }
+    if (state->fd_set) {
+        PySignal_SetWakeupFd(state->old_fd);
+        atomic_store_explicit(&main_thread_runtime, NULL, memory_order_relaxed);
+    }
+    PyErr_SetRaisedException(error);
+}
+
+/* ---- one run --------------------------------------------------------------------------------------------- */
+
+typedef struct RuntimeOptions {
+    bool context;
+    int threads;
+    size_t pool_size;
+    double pool_idle_ttl;
+} RuntimeOptions;
+
+static void
+runtime_free(Runtime *runtime)
+{
+    if (runtime->workers != NULL) {
+        for (int i = 0; i < runtime->worker_count; i++) {
+            worker_destroy(&runtime->workers[i]);
+        }
+    }
+    if (runtime->pool != NULL) {
+        blocking_pool_close(runtime->pool);
+    }
+    task_slabs_free(runtime);
+    driver_close(&runtime->driver);
+    free(runtime->workers);
+    free(runtime->idle);
+    Py_CLEAR(runtime->main_value);
+    Py_CLEAR(runtime->main_error);
+    Py_CLEAR(runtime->interrupt);
+    free(runtime);
+}
+
+static Runtime *
+runtime_new(const RuntimeOptions *options)
+{
+    Runtime *runtime = calloc(1, sizeof(Runtime));
+    int error;
+
+    if (runtime == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    error = driver_open(&runtime->driver);
+    if (error < 0) {
+        free(runtime);
+        errno = -error;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return NULL;
+    }
+    runtime->with_context = options->context;
+    runtime->worker_count = options->threads;
+    atomic_init(&runtime->watcher, -1);
+    atomic_init(&runtime->started, 1);
+    atomic_init(&runtime->phase, RUNTIME_RUNNING);
+    inject_queue_init(&runtime->inject);
+    runtime->main_completion.done = main_done;
+    size_t size = sizeof(Worker) * (size_t)options->threads;
+    if (posix_memalign((void **)&runtime->workers, 64, size) != 0) {
+        runtime->workers = NULL;
+    }
+    else {
+        memset(runtime->workers, 0, size);
+    }
+    runtime->idle = calloc((size_t)options->threads, sizeof(int));
+    if (runtime->workers == NULL || runtime->idle == NULL) {
+        PyErr_NoMemory();
+        runtime->worker_count = 0;
+        runtime_free(runtime);
+        return NULL;
+    }
+    for (int i = 0; i < options->threads; i++) {
+        if (worker_init(&runtime->workers[i], runtime, i) < 0) {
+            runtime_free(runtime);
+            return NULL;
+        }
+    }
+    if (blocking_pool_new(runtime, options->pool_size, options->pool_idle_ttl) < 0) {
+        runtime_free(runtime);
+        return NULL;
+    }
+    return runtime;
+}
+
+static void
+registry_add(Runtime *runtime)
+{
+    mutex_lock(&registry_mutex);
+    runtime->serial = ++last_serial;
+    runtime->next = registry;
+    registry = runtime;
+    mutex_unlock(&registry_mutex);
+}
+
+static void
+registry_remove(Runtime *runtime)
+{
+    mutex_lock(&registry_mutex);
+    Runtime **link = &registry;
+    while (*link != runtime) {
+        link = &(*link)->next;
+    }
+    *link = runtime->next;
+    mutex_unlock(&registry_mutex);
+}
+
+/* Joins the worker threads and waits for visitors. Nothing of the runtime is used by others afterwards. */
+static void
+runtime_end(Runtime *runtime)
+{
+    registry_remove(runtime);
+    for (int i = 1; i < runtime->worker_count; i++) {
+        if (runtime->workers[i].thread == NULL) {
+            continue;
+        }
+        PyObject *result =
+            PyObject_CallMethod(support, "join_thread", "O", runtime->workers[i].thread);
+        if (result == NULL) {
+            error_report_current("while waiting for a worker thread");
+        }
+        Py_XDECREF(result);
+    }
+    blocking_pool_close(runtime->pool);
+    runtime->pool = NULL;
+    /* acquire: pairs with the release in runtime_leave */
+    if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
+        Py_BEGIN_ALLOW_THREADS while (
+            atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0)
+        {
+            sched_yield();
+        }
+        Py_END_ALLOW_THREADS
+    }
+}
+
+/* What `run` returns or raises: new reference or NULL with an exception set. */
+static PyObject *
+runtime_outcome(Runtime *runtime)
+{
+    PyObject *value = runtime->main_value;
+    PyObject *error = runtime->main_error;
+
+    runtime->main_value = runtime->main_error = NULL;
+    if (runtime->interrupt != NULL) {
+        PyObject *interrupt = runtime->interrupt;
+        runtime->interrupt = NULL;
+        if (error != NULL && error != interrupt && !error_is_cancelled(error)) {
+            /* an error of the main task's clean-up shows as the context */
+            PyException_SetContext(interrupt, error);
+            error = NULL;
+        }
+        Py_XDECREF(error);
+        Py_XDECREF(value);
+        PyErr_SetRaisedException(interrupt);
+        return NULL;
+    }
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+        return NULL;
+    }
+    return value;
+}
+
+/* Runs a claimed coroutine (stolen) to completion on the calling thread. */
+static PyObject *
+runtime_run(const RuntimeOptions *options, PyObject *coroutine)
+{
+    SignalState signals = {NULL, -1, false};
+    PyObject *outcome = NULL;
+    Runtime *runtime = runtime_new(options);
+    PyObject *is_main;
+
+    if (runtime == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    is_main = PyObject_CallMethod(support, "is_main_thread", NULL);
+    if (is_main == NULL) {
+        runnable_discard(coroutine);
+        runtime_free(runtime);
+        return NULL;
+    }
+    runtime->on_main_thread = is_main == Py_True;
+    Py_DECREF(is_main);
+    if (signals_begin(runtime, &signals) < 0) {
+        runnable_discard(coroutine);
+        signals_end(&signals);
+        runtime_free(runtime);
+        return NULL;
+    }
+
+    registry_add(runtime);
+    Task *task = runtime_new_task(runtime, coroutine, &runtime->main_completion, 0);
+    if (task != NULL) {
+        atomic_store_explicit(&runtime->main_task, task, memory_order_relaxed);
+        runtime_start_task(runtime, task);
+        worker_main(&runtime->workers[0]);
+        runtime_end(runtime);
+        signals_end(&signals);
+        outcome = runtime_outcome(runtime);
+    }
+    else {
+        runtime_end(runtime);
+        signals_end(&signals);
+    }
+    PyObject *error = PyErr_GetRaisedException();
+    runtime_free(runtime);
+    PyErr_SetRaisedException(error);
+    return outcome;
+}
+
+/* ---- the Python type ------------------------------------------------------------------------------------- */
+
+typedef struct RuntimeObject {
+    PyObject_HEAD RuntimeOptions options;
+    _Atomic bool running;
+    _Atomic bool closed;
+} RuntimeObject;
+
+/* An option that is a whole number of at least 1. */
+static int
+option_count(PyObject *object, const char *name, size_t *count)
+{
+    if (!PyLong_Check(object) || PyBool_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an int, not %.200s", name,
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    long value = PyLong_AsLong(object);
+    if (value == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "%s is out of range: %R", name, object);
+        return -1;
+    }
+    if (value < 1 || value > 65536) {
+        PyErr_Format(PyExc_ValueError, "%s must be between 1 and 65536, not %R", name, object);
+        return -1;
+    }
+    *count = (size_t)value;
+    return 0;
+}
+
+static PyObject *
+Runtime_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"context", "threads", "blocking_threadpool_size",
+                            "blocking_threadpool_idle_ttl", NULL};
+    PyObject *context;
+    PyObject *threads;
+    PyObject *pool_size;
+    PyObject *ttl;
+    RuntimeOptions options;
+    size_t count;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOO:Runtime", names, &context, &threads,
+                                     &pool_size, &ttl)) {
+        return NULL;
+    }
+    if (!PyBool_Check(context)) {
+        PyErr_Format(PyExc_TypeError, "context must be a bool, not %.200s",
+                     Py_TYPE(context)->tp_name);
+        return NULL;
+    }
+    options.context = context == Py_True;
+    if (option_count(threads, "threads", &count) < 0) {
+        return NULL;
+    }
+    options.threads = (int)count;
+    if (option_count(pool_size, "blocking_threadpool_size", &options.pool_size) < 0) {
+        return NULL;
+    }
+    if (ttl == Py_None) {
+        PyErr_SetString(PyExc_TypeError,
+                        "blocking_threadpool_idle_ttl must be a number of seconds, not NoneType");
+        return NULL;
+    }
+    if (seconds_from_object(ttl, "blocking_threadpool_idle_ttl", &options.pool_idle_ttl) < 0) {
+        return NULL;
+    }
+    RuntimeObject *self = (RuntimeObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->options = options;
+    }
+    return (PyObject *)self;
+}
+
+static void
+Runtime_dealloc(PyObject *self)
+{
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyObject *
+Runtime_run_until_complete(PyObject *object, PyObject *coroutine)
+{
+    RuntimeObject *self = (RuntimeObject *)object;
+    bool expected = false;
+    const char *problem = NULL;
+
+    if (current_worker != NULL) {
+        problem =
+            "this thread is already running a runtime: yield or await the coroutine, or spawn it";
+    }
+    else if (atomic_load_explicit(&self->closed, memory_order_relaxed)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the runtime was closed: make a new one with tonio.runtime()");
+        return NULL;
+    }
+    else if (!atomic_compare_exchange_strong_explicit(&self->running, &expected, true,
+                                                      memory_order_acquire, memory_order_relaxed)) {
+        problem = "this runtime is already running in another thread: use one runtime per thread";
+    }
+    if (problem != NULL) {
+        if (coroutine_check(coroutine)) {
+            runnable_discard(Py_NewRef(coroutine));
+        }
+        PyErr_SetString(error_type(ERROR_ALREADY_INITIALIZED), problem);
+        return NULL;
+    }
+    PyObject *claimed = runnable_claim(coroutine, "the main coroutine");
+    PyObject *outcome = claimed == NULL ? NULL : runtime_run(&self->options, claimed);
+    atomic_store_explicit(&self->running, false, memory_order_release);
+    return outcome;
+}
+
+static PyObject *
+Runtime_enter(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return Py_NewRef(self);
+}
+
+static PyObject *
+Runtime_close(PyObject *object, PyObject *Py_UNUSED(args))
+{
+    RuntimeObject *self = (RuntimeObject *)object;
+    if (atomic_load_explicit(&self->running, memory_order_acquire)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the runtime is still running: let its main coroutine end first");
+        return NULL;
+    }
+    atomic_store_explicit(&self->closed, true, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Runtime_exit(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    PyObject *result = Runtime_close(self, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+Runtime_repr(PyObject *object)
+{
+    RuntimeObject *self = (RuntimeObject *)object;
+    const char *state = atomic_load_explicit(&self->closed, memory_order_relaxed)    ? "closed"
+                        : atomic_load_explicit(&self->running, memory_order_relaxed) ? "running"
+                                                                                     : "idle";
+    return PyUnicode_FromFormat("<Runtime threads=%d %s>", self->options.threads, state);
+}
+
+PyDoc_STRVAR(
+    run_until_complete_doc,
+    "run_until_complete(coro, /)\n--\n\n"
+    "Runs a coroutine, generator or operation to its end on this thread and the runtime's "
+    "workers.\n\n"
+    "Returns its value or raises its exception. What it spawned and left behind is cancelled and "
+    "has ended when this\n"
+    "returns. May be called any number of times, from any thread that is not inside a runtime.\n\n"
+    "Raises RuntimeAlreadyInitializedError inside a running runtime, TypeError for what cannot "
+    "run, RuntimeError for a\n"
+    "coroutine that was started before, KeyboardInterrupt after Ctrl-C.\n\n"
+    "    runtime = tonio.runtime(threads=2)\n"
+    "    runtime.run_until_complete(main())");
+
+static PyMethodDef Runtime_methods[] = {
+    {"run_until_complete", Runtime_run_until_complete, METH_O, run_until_complete_doc},
+    {"close", Runtime_close, METH_NOARGS,
+     "close()\n--\n\nNo further run is allowed. RuntimeError while one runs."},
+    {"__enter__", Runtime_enter, METH_NOARGS, NULL},
+    {"__exit__", Runtime_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(Runtime_doc,
+             "A runtime that can run one main coroutine after another; made by tonio.runtime().\n\n"
+             "Between runs it holds no thread and no descriptor. As a context manager it is closed "
+             "at the end of the block.");
+
+PyTypeObject Runtime_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.Runtime",
+    .tp_doc = Runtime_doc,
+    .tp_basicsize = sizeof(RuntimeObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = Runtime_new,
+    .tp_dealloc = Runtime_dealloc,
+    .tp_repr = Runtime_repr,
+    .tp_methods = Runtime_methods,
+};
+
+/* ---- statistics ------------------------------------------------------------------------------------------ */
+
+static PyObject *
+runtime_stats(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
+{
+    Runtime *runtime = runtime_enter("runtime_stats()");
+    if (runtime == NULL) {
+        return NULL;
+    }
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list != NULL && i < started; i++) {
+        Worker *worker = &runtime->workers[i];
+        PyObject *entry = Py_BuildValue(
+            "{s:i,s:K,s:K,s:K}", "worker", i, "executed",
+            (unsigned long long)atomic_load_explicit(&worker->executed, memory_order_relaxed),
+            "stolen",
+            (unsigned long long)atomic_load_explicit(&worker->stolen, memory_order_relaxed),
+            "parked",
+            (unsigned long long)atomic_load_explicit(&worker->parked, memory_order_relaxed));
+        if (entry == NULL || PyList_Append(list, entry) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(entry);
+    }
+    runtime_leave(runtime);
+    return list;
+}
+
+PyDoc_STRVAR(
+    runtime_stats_doc,
+    "runtime_stats()\n--\n\n"
+    "What each worker thread of the running runtime has done so far, as a list of dictionaries.\n\n"
+    "\"worker\" is its number (0 is the thread that called run), \"executed\" how often it resumed "
+    "a task, \"stolen\" how many\n"
+    "tasks it took from others, \"parked\" how often it went to sleep. Any thread may ask.\n\n"
+    "Raises RuntimeNotInitializedError if no runtime runs.");
+
+static PyMethodDef functions[] = {
+    {"runtime_stats", runtime_stats, METH_NOARGS, runtime_stats_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+runtime_module_init(PyObject *module)
+{
+    support = PyImport_ImportModule("tonio._support");
+    if (support == NULL) {
+        return -1;
+    }
+    runtime_breathe = PyObject_GetAttrString(support, "breathe");
+    worker_main_function = PyCFunction_New(&worker_thread_def, NULL);
+    if (runtime_breathe == NULL || worker_main_function == NULL) {
+        return -1;
+    }
+    if (PyModule_AddType(module, &Runtime_Type) < 0) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, functions);
+}

@@ -1,0 +1,186 @@
+/* Runtime: what belongs to one `run`, and the workers that carry it.
+ *
+ * A Runtime comes into being when `run` starts and is gone when it returns. The thread that called `run` is
+ * worker 0; further workers are started when there is work for them. Each field says who may touch it.
+ */
+#ifndef TONIO_RUNTIME_RUNTIME_H
+#define TONIO_RUNTIME_RUNTIME_H
+
+#include "compat.h"
+
+#include "core/inject_queue.h"
+#include "core/mutex.h"
+#include "core/parker.h"
+#include "core/run_queue.h"
+#include "runtime/driver.h"
+#include "runtime/task.h"
+
+typedef struct BlockingPool BlockingPool;
+
+/* Operations that finish at once before a task gives way to others. */
+#define TASK_BUDGET 128
+/* Task runs between two looks at the outside (inject queue first, poller, timers, the interpreter's requests). */
+#define WORKER_TICK 61
+/* Woken tasks in a row that may pass the run queue by through the slot. */
+#define WORKER_SLOT_STREAK 16
+
+/* Where a parked worker sleeps; see scheduler.c. */
+enum {
+    PARK_NONE = 0,
+    PARK_ON_FUTEX = 1,
+    PARK_IN_DRIVER = 2,
+    PARK_NOTIFIED = 3, /* an unpark came; the next park returns at once */
+};
+
+struct Worker {
+    RunQueue queue; /* the owner pushes and pops, others steal */
+    _Atomic(Task *)
+        slot;   /* the task woken last runs next; others take it only if its owner is stuck */
+    Task *task; /* owner: the running task */
+    Operation *awaiting;  /* owner, borrowed: the operation whose __next__ has just asked to wait */
+    int awaiting_result;  /* OperationResult that goes with it */
+    int budget;           /* owner: operations the running task may still finish at once */
+    uint32_t slot_streak; /* owner */
+    uint32_t tick;        /* owner: task runs */
+    uint32_t period_tick; /* owner: `tick` when the present measuring period began */
+    uint64_t period_start; /* owner: nanoseconds */
+    _Atomic uint32_t
+        average_run;           /* owner writes: nanoseconds a task run takes on average, lately */
+    _Atomic uint32_t progress; /* owner writes: copy of tick, for who watches */
+    PyObject *stop_iteration;  /* owner: reused to carry results through `await` */
+    TaskCache cache;           /* owner */
+    Runtime *runtime;
+    PyThreadState
+        *tstate; /* set by the owner when it starts; read by others while the worker lives */
+    int id;
+    PyObject *thread;  /* owned: threading.Thread; NULL for worker 0 */
+    PyObject *context; /* owned: what tasks without a context of their own run in */
+    Parker parker;
+    _Atomic int park_state;  /* PARK_NONE ... */
+    bool searching;          /* owner: counted in runtime->searching */
+    bool watching;           /* owner: it is the watcher */
+    uint32_t random;         /* owner: where to start looking for a victim */
+    uint32_t *seen_progress; /* owner: what a watcher saw at its last look, per worker */
+    uint32_t *seen_tail;
+    int quiet_looks; /* owner: looks in a row that saw nothing move */
+    bool swept;      /* owner: has cancelled the tasks it created before it saw the runtime close */
+    bool no_strangers;         /* owner: while it sleeps no thread but the runtime's own exists */
+    bool count_strangers;      /* owner: that is to be found out */
+    _Atomic uint64_t spawned;  /* owner writes; tasks created here */
+    _Atomic uint64_t finished; /* owner writes; tasks ended here */
+    _Atomic uint64_t executed; /* owner writes, others read for statistics */
+    _Atomic uint64_t stolen;
+    _Atomic uint64_t parked;
+    char *scratch; /* owner: WORKER_SCRATCH bytes to receive into */
+};
+
+#define WORKER_SCRATCH 65536
+
+typedef enum RuntimePhase {
+    RUNTIME_RUNNING,
+    RUNTIME_CLOSING, /* the main task has ended: the others are cancelled, nothing new comes from outside */
+    RUNTIME_ENDED, /* no task is left: workers leave */
+} RuntimePhase;
+
+struct Runtime {
+    uint64_t serial;     /* distinguishes runtimes that had the same address */
+    bool with_context;   /* each task has a contextvars.Context of its own */
+    int worker_count;    /* most there may be */
+    _Atomic int started; /* workers that have been started; guarded by start_mutex, read anywhere */
+    Worker *workers;     /* worker_count of them; fixed */
+    _Atomic int phase;   /* RuntimePhase */
+    InjectQueue inject;  /* any thread */
+    Driver driver;
+
+    Mutex idle_mutex;       /* guards idle and idle_count */
+    int *idle;              /* parked workers, the last one parked last */
+    _Atomic int idle_count; /* read anywhere as a hint */
+    _Atomic int searching;  /* workers that look for work */
+    _Atomic int watcher;    /* id of the parked worker that looks after the busy ones, -1: none */
+    _Atomic bool starting;  /* a further worker is being started */
+
+    Mutex task_mutex; /* guards slabs and free_tasks */
+    TaskSlab *slabs;
+    TaskCache free_tasks;
+    _Atomic uint64_t foreign_spawned; /* tasks created by threads that are no workers */
+    _Atomic int visitors; /* foreign threads that are inside a function of this runtime */
+
+    Completion main_completion;
+    _Atomic(Task *) main_task; /* until it has ended */
+    Mutex outcome_mutex;       /* guards the next three */
+    PyObject *main_value;      /* owned */
+    PyObject *main_error;      /* owned */
+    PyObject *
+        interrupt; /* owned: SystemExit, KeyboardInterrupt ... that ends the run whatever the rest does */
+
+    bool on_main_thread; /* worker 0 is the interpreter's main thread: it handles signals */
+    BlockingPool *pool;
+    Runtime *next; /* in the list of running runtimes; guarded by its lock */
+};
+
+/* An empty Python function; calling it lets the interpreter attend to what it wants of the thread. */
+extern PyObject *runtime_breathe;
+
+/* Are there Python threads that are neither workers nor of the blocking pool? Attached; may run Python code. */
+bool runtime_has_strangers(Runtime *runtime);
+
+/* The worker that the calling thread is, or NULL. */
+extern _Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
+
+static inline bool
+runtime_is_closing(Runtime *runtime)
+{
+    /* acquire: pairs with the release in runtime_close */
+    return atomic_load_explicit(&runtime->phase, memory_order_acquire) != RUNTIME_RUNNING;
+}
+
+/* The running task of the calling thread, or NULL with RuntimeNotInitializedError set ("`what` needs ..."). */
+Task *runtime_current_task(const char *what);
+
+/* The runtime that the calling thread works for; from a foreign thread the only one that runs. Foreign callers are
+ * counted as visitors, which keeps the runtime alive, until runtime_leave. NULL with an exception set. */
+Runtime *runtime_enter(const char *what);
+void runtime_leave(Runtime *runtime);
+
+/* The runtime whose blocking pool the calling thread is of, or NULL. */
+extern _Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
+
+/* A task for a claimed coroutine or operation (stolen, also on failure), which does not run yet. The caller is inside the
+ * runtime. NULL with an exception set (MemoryError, or the run has ended). */
+Task *runtime_new_task(Runtime *runtime, PyObject *coroutine, Completion *completion,
+                       uint32_t index);
+
+/* Lets it run; from here it is the scheduler's. */
+void runtime_start_task(Runtime *runtime, Task *task);
+
+/* The main task is over, or is to be: cancels what is left. Attached. */
+void runtime_close(Runtime *runtime);
+
+/* Asks every task there is to be cancelled. Any thread. */
+void runtime_cancel_tasks(Runtime *runtime);
+
+/* Ends a closing runtime if no task is left. A worker calls it when it has nothing to do: the last one to do so sees
+ * everything that the others did. */
+void runtime_end_if_empty(Runtime *runtime);
+
+/* SystemExit, KeyboardInterrupt and their like (stolen) from a task nobody waits for in this sense, or from a signal
+ * handler: the main task is cancelled, and `run` raises it. Attached. */
+void runtime_interrupt(Runtime *runtime, PyObject *error);
+
+/* Frees the slabs (task.c). */
+void task_slabs_free(Runtime *runtime);
+
+/* The running runtime with this serial number, or NULL if it is gone. The caller is a visitor until runtime_leave. */
+Runtime *runtime_find(uint64_t serial);
+
+/* Checks `object` to be something that can run as a task and claims it: new reference to a coroutine or operation, or
+ * NULL with TypeError (naming `what`) or RuntimeError set. */
+PyObject *runnable_claim(PyObject *object, const char *what);
+
+/* Undoes runnable_claim for something that will not run: closes it. Steals. No exception is left set or lost. */
+void runnable_discard(PyObject *runnable);
+
+extern PyTypeObject Runtime_Type;
+int runtime_module_init(PyObject *module);
+
+#endif

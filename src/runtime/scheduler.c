@@ -1,0 +1,729 @@
+/* Scheduler: which worker runs what, who sleeps, who is woken.
+ *
+ * A worker takes the task in its slot (woken last, its data is hot), then the oldest of its run queue, then one of the
+ * inject queue; every WORKER_TICK runs it looks at the outside first. With nothing to run it detaches from the
+ * interpreter, searches (inject queue, driver, other workers' queues) and parks: one parked worker sleeps in
+ * the driver, the others on their futex.
+ *
+ * A second thread that only adds hand-overs makes things slower, so pushing a task wakes nobody by itself. Instead
+ *   - one parked worker is the *watcher*: as long as others run it gets up every millisecond, and takes work that a
+ *     busy worker has not come to since the last look. Whoever pushes while there is no watcher calls one;
+ *   - a worker whose backlog is worth more than a hand-over costs wakes one *searcher*;
+ *   - threads that are no workers push to the inject queue and wake a worker.
+ * A watcher that sees nothing move for a while, all others being parked, goes to sleep without a bound: an idle
+ * program uses no CPU.
+ *
+ * Why no wake-up is lost: a worker enters the list of idle ones under idle_mutex, and then looks at the inject queue
+ * and the phase once more; whoever changes those takes idle_mutex afterwards and finds it in the list. The watcher
+ * retires under the same mutex, and only when all others are in the list; a worker leaves the list under it, so
+ * from then on it sees that there is no watcher.
+ *
+ * Searching, stealing, polling and parking happen detached: a thread that waits attached would hold up every
+ * garbage collection.
+ */
+#include "runtime/scheduler.h"
+
+#include "core/clock.h"
+#include "errors.h"
+#include "runtime/blocking.h"
+
+#define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
+#define WATCH_QUIET_LOOKS 50 /* looks without any movement before it retires */
+#define BREATH_INTERVAL                                                                            \
+    50000u /* microseconds between two looks for references dropped by foreign threads */
+#define SURPLUS_NS 100000u /* a backlog worth this much wakes a searcher */
+#define STEAL_NS 20000u    /* a backlog worth this much is worth stealing from */
+
+_Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
+
+/* ---- idle list ------------------------------------------------------------------------------------------- */
+
+/* Takes a worker out of the idle list if it is in it. Under idle_mutex. */
+static bool
+idle_take(Runtime *runtime, int id)
+{
+    /* relaxed: the count is written under the mutex */
+    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+
+    for (int i = count - 1; i >= 0; i--) {
+        if (runtime->idle[i] == id) {
+            for (int j = i; j < count - 1; j++) {
+                runtime->idle[j] = runtime->idle[j + 1];
+            }
+            atomic_store_explicit(&runtime->idle_count, count - 1, memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The worker is about to park. True: it may; false: there is something to do. */
+static bool
+idle_enter(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+
+    mutex_lock(&runtime->idle_mutex);
+    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+    runtime->idle[count] = worker->id;
+    atomic_store_explicit(&runtime->idle_count, count + 1, memory_order_relaxed);
+    if (worker->searching) {
+        worker->searching = false;
+        atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_relaxed);
+    }
+    /* relaxed: see "why no wake-up is lost" */
+    if (atomic_load_explicit(&runtime->started, memory_order_relaxed) > 1 &&
+        atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
+        worker->quiet_looks < WATCH_QUIET_LOOKS) {
+        atomic_store_explicit(&runtime->watcher, worker->id, memory_order_relaxed);
+        worker->watching = true;
+    }
+    mutex_unlock(&runtime->idle_mutex);
+    if (runtime_is_closing(runtime)) {
+        runtime_end_if_empty(runtime);
+    }
+    return inject_queue_length(&runtime->inject) == 0 &&
+           atomic_load_explicit(&runtime->phase, memory_order_relaxed) != RUNTIME_ENDED;
+}
+
+/* The worker is up again. */
+static void
+idle_leave(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+
+    mutex_lock(&runtime->idle_mutex);
+    idle_take(runtime, worker->id);
+    if (worker->watching) {
+        worker->watching = false;
+        atomic_store_explicit(&runtime->watcher, -1, memory_order_relaxed);
+    }
+    mutex_unlock(&runtime->idle_mutex);
+}
+
+/* A watcher that has seen nothing move: may it sleep without a bound? */
+static void
+watcher_retire(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+
+    mutex_lock(&runtime->idle_mutex);
+    int running = atomic_load_explicit(&runtime->started, memory_order_relaxed) -
+                  atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+    if (running == 0) {
+        worker->watching = false;
+        atomic_store_explicit(&runtime->watcher, -1, memory_order_relaxed);
+    }
+    mutex_unlock(&runtime->idle_mutex);
+}
+
+/* ---- waking ---------------------------------------------------------------------------------------------- */
+
+void
+scheduler_unpark(Worker *worker)
+{
+    /* acq_rel: pairs with the exchange in worker_sleep; what was pushed before is seen by the worker */
+    switch (atomic_exchange_explicit(&worker->park_state, PARK_NOTIFIED, memory_order_acq_rel)) {
+    case PARK_ON_FUTEX:
+        parker_unpark(&worker->parker);
+        break;
+    case PARK_IN_DRIVER:
+        poller_wake(&worker->runtime->driver.poller);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Gets the worker that parked last out of the idle list. NULL if there is none or, with `search`, if somebody is
+ * searching already; the caller unparks it. */
+static Worker *
+idle_call(Runtime *runtime, bool search)
+{
+    Worker *worker = NULL;
+
+    mutex_lock(&runtime->idle_mutex);
+    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+    bool searched = atomic_load_explicit(&runtime->searching, memory_order_relaxed) != 0;
+    if (count > 0 && !(search && searched)) {
+        worker = &runtime->workers[runtime->idle[count - 1]];
+        atomic_store_explicit(&runtime->idle_count, count - 1, memory_order_relaxed);
+        if (search) {
+            atomic_fetch_add_explicit(&runtime->searching, 1, memory_order_relaxed);
+        }
+        worker->searching = search;
+    }
+    mutex_unlock(&runtime->idle_mutex);
+    return worker;
+}
+
+/* A worker that others can help has pushed a task. Nearly always two loads. */
+static void
+worker_pushed(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    Worker *called = NULL;
+    bool watched;
+
+    if (runtime->worker_count == 1) {
+        return;
+    }
+    /* relaxed: see "why no wake-up is lost"; the rest are hints, the watcher corrects them */
+    watched = atomic_load_explicit(&runtime->watcher, memory_order_relaxed) >= 0;
+    bool idle = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed) > 0;
+    if (!idle) {
+        if (atomic_load_explicit(&runtime->started, memory_order_relaxed) < runtime->worker_count &&
+            PyThreadState_GetUnchecked() != NULL) {
+            scheduler_start_worker(runtime);
+        }
+        return;
+    }
+    if (!watched) {
+        called = idle_call(runtime, false);
+    }
+    else {
+        uint64_t average = atomic_load_explicit(&worker->average_run, memory_order_relaxed);
+        if (average * run_queue_length(&worker->queue) > SURPLUS_NS) {
+            called = idle_call(runtime, true);
+        }
+    }
+    if (called != NULL) {
+        scheduler_unpark(called);
+    }
+}
+
+static void
+worker_push_hot(Worker *worker, Task *task)
+{
+    /* relaxed: only this thread fills the slot */
+    if (atomic_load_explicit(&worker->slot, memory_order_relaxed) == NULL) {
+        /* release: pairs with the exchange of whoever takes it */
+        atomic_store_explicit(&worker->slot, task, memory_order_release);
+    }
+    else {
+        run_queue_push(&worker->queue, &task->run);
+    }
+}
+
+static void
+foreign_pushed(Runtime *runtime)
+{
+    Worker *worker = idle_call(runtime, true);
+    if (worker != NULL) {
+        scheduler_unpark(worker);
+    }
+}
+
+void
+scheduler_wake(Task *task)
+{
+    Runtime *runtime = task->runtime;
+    Worker *worker = current_worker;
+
+    if (worker != NULL && worker->runtime == runtime) {
+        worker_push_hot(worker, task);
+        worker_pushed(worker);
+        return;
+    }
+    /* The task keeps the runtime alive until it is in the queue; after that the count of visitors does. relaxed: the
+     * queue's mutex orders it */
+    atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
+    inject_queue_push(&runtime->inject, &task->run);
+    foreign_pushed(runtime);
+    runtime_leave(runtime);
+}
+
+void
+scheduler_wake_chain(Runtime *runtime, TaskChain *chain)
+{
+    Worker *worker = current_worker;
+
+    if (chain->count == 0) {
+        return;
+    }
+    if (worker != NULL && worker->runtime == runtime) {
+        RunNode *node = &chain->first->run;
+        while (node != NULL) {
+            RunNode *next = node->next;
+            worker_push_hot(worker, LIST_ENTRY(node, Task, run));
+            node = next;
+        }
+        worker_pushed(worker);
+        return;
+    }
+    atomic_fetch_add_explicit(&runtime->visitors, 1,
+                              memory_order_relaxed); /* as in scheduler_wake */
+    inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
+    foreign_pushed(runtime);
+    runtime_leave(runtime);
+}
+
+void
+scheduler_push(Runtime *runtime, Task *task)
+{
+    Worker *worker = current_worker;
+
+    if (worker != NULL && worker->runtime == runtime) {
+        run_queue_push(&worker->queue, &task->run);
+        worker_pushed(worker);
+        return;
+    }
+    inject_queue_push(&runtime->inject, &task->run);
+    foreign_pushed(runtime);
+}
+
+void
+scheduler_unpark_all(Runtime *runtime)
+{
+    /* The mutex orders the change of phase before the list of those who have not seen it. */
+    mutex_lock(&runtime->idle_mutex);
+    atomic_store_explicit(&runtime->idle_count, 0, memory_order_relaxed);
+    mutex_unlock(&runtime->idle_mutex);
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    for (int i = 0; i < started; i++) {
+        scheduler_unpark(&runtime->workers[i]);
+    }
+}
+
+/* ---- finding work ---------------------------------------------------------------------------------------- */
+
+static Task *
+task_of(RunNode *node)
+{
+    return node == NULL ? NULL : LIST_ENTRY(node, Task, run);
+}
+
+static Task *
+slot_take(Worker *worker)
+{
+    /* relaxed: an empty slot needs no exchange, only the owner fills it */
+    if (atomic_load_explicit(&worker->slot, memory_order_relaxed) == NULL) {
+        return NULL;
+    }
+    /* acquire: pairs with the release in worker_push_hot */
+    return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acquire);
+}
+
+/* A fair share of the inject queue: the first is returned, the others go to the worker's own queue. */
+static Task *
+inject_take(Worker *worker)
+{
+    RunNode *nodes[RUN_QUEUE_CAPACITY / 2];
+    Runtime *runtime = worker->runtime;
+    size_t share = inject_queue_length(&runtime->inject) / (size_t)runtime->worker_count + 1;
+    size_t count;
+
+    if (share > RUN_QUEUE_CAPACITY / 2) {
+        share = RUN_QUEUE_CAPACITY / 2;
+    }
+    if (inject_queue_length(&runtime->inject) == 0) {
+        return NULL;
+    }
+    count = inject_queue_pop_batch(&runtime->inject, nodes, share);
+    if (count == 0) {
+        return NULL;
+    }
+    run_queue_push_batch(&worker->queue, nodes + 1, count - 1);
+    return task_of(nodes[0]);
+}
+
+static Task *
+worker_steal_from(Worker *worker, Worker *victim)
+{
+    size_t count = 0;
+    RunNode *node = run_queue_steal(&victim->queue, &worker->queue, &count);
+    if (node != NULL) {
+        /* relaxed: statistics */
+        atomic_store_explicit(&worker->stolen,
+                              atomic_load_explicit(&worker->stolen, memory_order_relaxed) + count,
+                              memory_order_relaxed);
+    }
+    return task_of(node);
+}
+
+/* Looks at the others' queues, beginning anywhere. */
+static Task *
+worker_steal(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    /* acquire: pairs with the release in scheduler_start_worker */
+    uint32_t started = (uint32_t)atomic_load_explicit(&runtime->started, memory_order_acquire);
+
+    worker->random = worker->random * 1664525u + 1013904223u;
+    uint32_t first = (worker->random >> 16) % started;
+    for (uint32_t i = 0; i < started; i++) {
+        Worker *victim = &runtime->workers[(first + i) % started];
+        if (victim == worker) {
+            continue;
+        }
+        /* relaxed: hints */
+        uint64_t average = atomic_load_explicit(&victim->average_run, memory_order_relaxed);
+        if (average * run_queue_length(&victim->queue) > STEAL_NS) {
+            Task *task = worker_steal_from(worker, victim);
+            if (task != NULL) {
+                return task;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Turns the driver without waiting; woken tasks come to this worker. */
+static void
+worker_look_outside(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    TaskChain chain = {NULL, NULL, 0};
+
+    if (driver_is_due(&runtime->driver, clock_now_us())) {
+        driver_turn(&runtime->driver, 0, &chain);
+        scheduler_wake_chain(runtime, &chain);
+    }
+}
+
+/* The watcher's look at the busy workers: work that was there at the last look and has not been come to is taken. */
+static Task *
+watcher_look(Worker *worker, bool *moved)
+{
+    Runtime *runtime = worker->runtime;
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    Task *task = NULL;
+
+    *moved = false;
+    for (int i = 0; i < started && task == NULL; i++) {
+        Worker *victim = &runtime->workers[i];
+        if (victim == worker) {
+            continue;
+        }
+        /* relaxed: hints */
+        uint32_t progress = atomic_load_explicit(&victim->progress, memory_order_relaxed);
+        uint32_t runs = progress - worker->seen_progress[i];
+        size_t length = run_queue_length(&victim->queue);
+        uint32_t left = run_queue_head(&victim->queue);
+        bool stuck = runs == 0;
+
+        worker->seen_progress[i] = progress;
+        *moved = *moved || !stuck || length > 0;
+        if (length > 0 || stuck) {
+            atomic_store_explicit(&victim->average_run, WATCH_INTERVAL * 1000u / (runs + 1),
+                                  memory_order_relaxed);
+        }
+        if (stuck) {
+            task = slot_take(victim);
+            *moved = *moved || task != NULL;
+        }
+        /* have all that were queued at the last look left the queue? */
+        if (task == NULL && length > 0 && (int32_t)(worker->seen_tail[i] - left) > 0) {
+            task = worker_steal_from(worker, victim);
+        }
+        worker->seen_tail[i] = left + (uint32_t)length;
+    }
+    return task;
+}
+
+/* ---- parking --------------------------------------------------------------------------------------------- */
+
+void
+scheduler_breathe(Runtime *runtime)
+{
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+
+    for (int i = 0; i < started; i++) {
+        Worker *worker = &runtime->workers[i];
+        /* relaxed: a hint; a worker that is up sees to itself */
+        int state = atomic_load_explicit(&worker->park_state, memory_order_relaxed);
+        if ((state == PARK_ON_FUTEX || state == PARK_IN_DRIVER) &&
+            thread_state_has_requests(worker->tstate)) {
+            scheduler_unpark(worker);
+        }
+    }
+}
+
+typedef enum SleepEnd { SLEEP_WOKEN, SLEEP_TIMED_OUT, SLEEP_ATTEND } SleepEnd;
+
+/* Sleeps until `wake_at`, in the driver if nobody is there (and `driver` says so). */
+static SleepEnd
+worker_sleep(Worker *worker, uint64_t wake_at, bool use_driver, TaskChain *chain)
+{
+    Runtime *runtime = worker->runtime;
+    int expected = PARK_NONE;
+    SleepEnd end = SLEEP_WOKEN;
+    int state;
+
+    if (use_driver) {
+        /* acq_rel / acquire: pairs with the exchange in scheduler_unpark */
+        if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_IN_DRIVER,
+                                                     memory_order_acq_rel, memory_order_acquire)) {
+            atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
+            return SLEEP_WOKEN;
+        }
+        if (driver_turn(&runtime->driver, wake_at, chain)) {
+            goto up;
+        }
+        expected = PARK_IN_DRIVER;
+    }
+    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_ON_FUTEX,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
+        return SLEEP_WOKEN;
+    }
+    int64_t timeout = PARK_FOREVER;
+    if (wake_at != TIMER_NEVER) {
+        uint64_t now = clock_now_us();
+        timeout = wake_at <= now ? 0 : (int64_t)(wake_at - now) * 1000;
+    }
+    if (parker_park(&worker->parker, timeout) == PARK_INTERRUPTED) {
+        end = SLEEP_ATTEND;
+    }
+up:
+    state = atomic_exchange_explicit(&worker->park_state, PARK_NONE, memory_order_acq_rel);
+    if (state != PARK_NOTIFIED && chain->count == 0 && end == SLEEP_WOKEN) {
+        end = clock_now_us() >= wake_at ? SLEEP_TIMED_OUT : SLEEP_WOKEN;
+    }
+    return end;
+}
+
+/* Parks until there may be something to do. A task, or NULL: search again, or attend to the interpreter (*attend). */
+static Task *
+worker_park(Worker *worker, bool *attend)
+{
+    Runtime *runtime = worker->runtime;
+    TaskChain chain = {NULL, NULL, 0};
+    Task *task = NULL;
+    bool use_driver = true;
+    bool moved = true;
+
+    if (!idle_enter(worker)) {
+        idle_leave(worker);
+        return NULL;
+    }
+    /* relaxed: statistics */
+    atomic_store_explicit(&worker->parked,
+                          atomic_load_explicit(&worker->parked, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    for (;;) {
+        uint64_t now = clock_now_us();
+        uint64_t wake_at = TIMER_NEVER;
+        if (worker->watching) {
+            wake_at = now + WATCH_INTERVAL;
+        }
+        else if (!worker->no_strangers) {
+            wake_at = now + BREATH_INTERVAL;
+        }
+        SleepEnd end = worker_sleep(worker, wake_at, use_driver, &chain);
+        if (chain.count > 0) {
+            worker->quiet_looks = 0;
+            break;
+        }
+        if (end == SLEEP_TIMED_OUT) {
+            scheduler_breathe(runtime);
+        }
+        if (end == SLEEP_ATTEND || thread_state_has_requests(worker->tstate) ||
+            (worker->id == 0 &&
+             atomic_load_explicit(&runtime->driver.signalled, memory_order_relaxed))) {
+            *attend = true;
+            break;
+        }
+        if (end == SLEEP_WOKEN) {
+            worker->quiet_looks = 0;
+            break;
+        }
+        if (worker->watching) {
+            task = watcher_look(worker, &moved);
+            if (task != NULL) {
+                worker->quiet_looks = 0;
+                break;
+            }
+            worker->quiet_looks = moved ? 0 : worker->quiet_looks + 1;
+            if (worker->quiet_looks >= WATCH_QUIET_LOOKS) {
+                watcher_retire(worker);
+            }
+            /* As long as the others get on, whoever runs turns the driver; a watcher that took it would only get
+             * their events. */
+            use_driver = !moved || use_driver;
+            continue;
+        }
+        /* Quiet for a while: are there threads that may drop a reference of ours, or nobody? */
+        blocking_pool_breathe(runtime->pool);
+        if (!worker->no_strangers) {
+            *attend = true;
+            worker->count_strangers = true;
+            break;
+        }
+    }
+    idle_leave(worker);
+    if (atomic_exchange_explicit(&runtime->driver.signalled, false, memory_order_acquire)) {
+        if (worker->id == 0) {
+            *attend = true;
+        }
+        else {
+            atomic_store_explicit(&runtime->driver.signalled, true, memory_order_release);
+            scheduler_unpark(&runtime->workers[0]);
+        }
+    }
+    scheduler_wake_chain(runtime, &chain);
+    return task;
+}
+
+/* With nothing to run: searches and parks until there is a task. NULL: attend to the interpreter, or the end. Detached. */
+static Task *
+worker_idle(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    bool attend = false;
+    Task *task = NULL;
+
+    while (!attend) {
+        if (!worker->swept && runtime_is_closing(runtime)) {
+            /* Whoever closed the runtime may have missed tasks that were being created here just then; from now on
+             * new ones are born cancelled. */
+            worker->swept = true;
+            runtime_cancel_tasks(runtime);
+        }
+        worker_look_outside(worker);
+        task = slot_take(worker);
+        if (task == NULL) {
+            task = task_of(run_queue_pop(&worker->queue));
+        }
+        if (task == NULL) {
+            task = inject_take(worker);
+        }
+        if (task == NULL && runtime->worker_count > 1) {
+            task = worker_steal(worker);
+        }
+        if (task != NULL ||
+            atomic_load_explicit(&runtime->phase, memory_order_acquire) == RUNTIME_ENDED) {
+            break;
+        }
+        task = worker_park(worker, &attend);
+        if (task != NULL) {
+            break;
+        }
+    }
+    if (worker->searching) {
+        worker->searching = false;
+        atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_relaxed);
+    }
+    return task;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------------- */
+
+/* How long a task run takes on average, measured over the runs since the last call. */
+static void
+worker_measure(Worker *worker, uint64_t now, uint32_t least)
+{
+    uint32_t runs = worker->tick - worker->period_tick;
+    if (runs >= least) {
+        uint64_t average = (now - worker->period_start) / runs;
+        atomic_store_explicit(&worker->average_run,
+                              average > UINT32_MAX ? UINT32_MAX : (uint32_t)average,
+                              memory_order_relaxed); /* relaxed: a hint for thieves */
+    }
+    worker->period_start = now;
+    worker->period_tick = worker->tick;
+}
+
+/* Attends to what the interpreter wants of this thread (stop, merge of reference counts, signals, collection): all of that
+ * happens when Python code runs, so an empty function is called. An error comes from a signal handler. */
+static void
+worker_attend(Worker *worker)
+{
+    PyObject *result = PyObject_CallNoArgs(runtime_breathe);
+
+    if (result == NULL) {
+        runtime_interrupt(worker->runtime, PyErr_GetRaisedException());
+    }
+    Py_XDECREF(result);
+    if (worker->stop_iteration != NULL) {
+        Py_CLEAR(worker->stop_iteration); /* it may hold the result of the last await */
+    }
+    if (worker->count_strangers) {
+        worker->count_strangers = false;
+        worker->no_strangers = !runtime_has_strangers(worker->runtime);
+    }
+}
+
+/* Every WORKER_TICK runs. Attached. */
+static void
+worker_tick(Worker *worker)
+{
+    worker_measure(worker, clock_now_ns(), WORKER_TICK / 2);
+    worker_look_outside(worker);
+    scheduler_breathe(worker->runtime);
+    if (worker->tick % (WORKER_TICK * 64) == 0) {
+        blocking_pool_breathe(worker->runtime->pool);
+    }
+    if (worker->id == 0 &&
+        atomic_exchange_explicit(&worker->runtime->driver.signalled, false, memory_order_acquire)) {
+        worker_attend(worker);
+    }
+    else if (thread_state_has_requests(worker->tstate)) {
+        worker_attend(worker);
+    }
+}
+
+static Task *
+worker_next(Worker *worker)
+{
+    Task *task;
+
+    if (++worker->tick % WORKER_TICK == 0) {
+        worker_tick(worker);
+        task = inject_take(worker);
+        if (task != NULL) {
+            return task;
+        }
+    }
+    if (worker->slot_streak < WORKER_SLOT_STREAK) {
+        task = slot_take(worker);
+        if (task != NULL) {
+            worker->slot_streak++;
+            return task;
+        }
+    }
+    worker->slot_streak = 0;
+    task = task_of(run_queue_pop(&worker->queue));
+    if (task == NULL) {
+        task = slot_take(worker);
+    }
+    return task != NULL ? task : inject_take(worker);
+}
+
+void
+scheduler_run_worker(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+
+    worker->period_start = clock_now_ns();
+    for (;;) {
+        Task *task = worker_next(worker);
+        if (task == NULL) {
+            if (atomic_load_explicit(&runtime->phase, memory_order_acquire) == RUNTIME_ENDED) {
+                break;
+            }
+            worker_measure(worker, clock_now_ns(), 8);
+            PyThreadState *tstate = PyEval_SaveThread();
+            task = worker_idle(worker);
+            PyEval_RestoreThread(tstate);
+            worker->period_start = clock_now_ns();
+            if (task == NULL || thread_state_has_requests(tstate)) {
+                worker_attend(worker);
+            }
+            if (task == NULL) {
+                continue;
+            }
+            worker->no_strangers = false;
+            if (run_queue_length(&worker->queue) > 0) {
+                worker_pushed(worker); /* what came with it */
+            }
+        }
+        /* relaxed: statistics and hints, written by this thread only */
+        atomic_store_explicit(&worker->progress, worker->tick, memory_order_relaxed);
+        atomic_store_explicit(&worker->executed,
+                              atomic_load_explicit(&worker->executed, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+        task_run(worker, task);
+    }
+    Py_CLEAR(worker->stop_iteration);
+}

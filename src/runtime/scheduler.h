@@ -1,0 +1,32 @@
+/* Scheduler: which worker runs what, who sleeps, who is woken. See scheduler.c for the design. */
+#ifndef TONIO_RUNTIME_SCHEDULER_H
+#define TONIO_RUNTIME_SCHEDULER_H
+
+#include "runtime/runtime.h"
+
+/* Any thread, detached or attached, that owns the tasks (has claimed them): lets them run. On a worker the first goes into
+ * its slot, so that it runs next while its data is hot; the others queue up. */
+void scheduler_wake(Task *task);
+void scheduler_wake_chain(Runtime *runtime, TaskChain *chain);
+
+/* As scheduler_wake for a new task, or one that gave way: at the tail of the queue. */
+void scheduler_push(Runtime *runtime, Task *task);
+
+/* Runs tasks on the calling thread until the runtime has ended. Attached. */
+void scheduler_run_worker(Worker *worker);
+
+/* Gets every parked worker up (the phase changed). Any thread. */
+void scheduler_unpark_all(Runtime *runtime);
+void scheduler_unpark(Worker *worker);
+
+/* Gets parked workers up of whom the interpreter wants something: to merge the count of an object that another thread
+ * dropped, which that thread tells nobody. Any thread. */
+void scheduler_breathe(Runtime *runtime);
+
+/* Starts a further worker thread if there is one left to start. Attached, no lock held; runs Python code. */
+void scheduler_start_worker(Runtime *runtime);
+
+/* task_run.c: resumes a task until it waits, gives way or ends. Attached. */
+void task_run(Worker *worker, Task *task);
+
+#endif

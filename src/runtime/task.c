@@ -1,0 +1,332 @@
+/* Task: transitions of the state word, memory, and the stack of nested coroutines.
+ *
+ * The compare-and-swap loops on `state` live here and nowhere else. Memory comes from slabs of the runtime:
+ * a worker takes from and gives to its own cache without a lock; caches are filled from and spilled to the
+ * runtime's free list under `task_mutex`, so a thread that only spawns and one that only finishes cost a lock
+ * per hundreds of tasks.
+ */
+#include "runtime/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/operation.h"
+#include "runtime/runtime.h"
+
+/* ---- state word ------------------------------------------------------------------------------------------ */
+
+ClaimResult
+task_claim(Task *task, uint32_t reason)
+{
+    /* relaxed: the compare-and-swap below decides */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
+    uint32_t next;
+
+    do {
+        if (state & TASK_CLAIMED) {
+            return CLAIM_LOST;
+        }
+        next = (state | TASK_CLAIMED | reason) & ~(uint32_t)TASK_WAITING;
+        /* acquire: pairs with the release in task_try_park, the winner goes on with what the task left;
+         * release: what the winner stored for the task (a result) is seen by task_begin_run */
+    } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, next,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return (state & TASK_WAITING) ? CLAIM_SCHEDULE : CLAIM_RUNNING;
+}
+
+bool
+task_request_cancel(Task *task, uint32_t extra)
+{
+    /* relaxed: the compare-and-swap below decides */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
+    uint32_t next;
+    bool claims;
+
+    do {
+        if (state & TASK_FREE) {
+            return false;
+        }
+        claims = (state & (TASK_WAITING | TASK_CLAIMED | TASK_UNCANCELLABLE)) == TASK_WAITING;
+        next = state | TASK_CANCEL | extra;
+        if (claims) {
+            next = (next | TASK_CLAIMED | TASK_CANCELLED) & ~(uint32_t)TASK_WAITING;
+        }
+        /* acq_rel: as in task_claim; release also publishes the scope's `cancelled` to the owner */
+    } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, next,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return claims;
+}
+
+bool
+task_try_park(Task *task)
+{
+    /* relaxed: the compare-and-swap below decides */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
+
+    do {
+        if (state & TASK_CLAIMED) {
+            return false;
+        }
+        if ((state & (TASK_CANCEL | TASK_UNCANCELLABLE)) == TASK_CANCEL) {
+            return false;
+        }
+        /* release: all the owner did to the task comes before it can be claimed as waiting; pairs with the
+         * acquire in task_claim */
+    } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, state | TASK_WAITING,
+                                                    memory_order_release, memory_order_relaxed));
+    return true;
+}
+
+uint32_t
+task_begin_run(Task *task)
+{
+    const uint32_t cleared = TASK_CLAIMED | TASK_REASON | TASK_UNCANCELLABLE;
+    /* relaxed: the owner got the task through a queue, which ordered everything; a claim seen without one (the task
+     * had not parked) is acquired below */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
+
+    if ((state & cleared) == 0) {
+        return 0;
+    }
+    /* acquire: pairs with the release of the claim, whose result the owner now reads */
+    state = atomic_fetch_and_explicit(&task->state, ~cleared, memory_order_acq_rel);
+    return state & TASK_REASON;
+}
+
+void
+task_set_uncancellable(Task *task)
+{
+    /* relaxed: only task_try_park (same thread) and task_request_cancel (same word) look at it */
+    atomic_fetch_or_explicit(&task->state, TASK_UNCANCELLABLE, memory_order_relaxed);
+}
+
+void
+task_clear_cancel_request(Task *task)
+{
+    /* acquire: pairs with the release in task_request_cancel */
+    atomic_fetch_and_explicit(&task->state, ~(uint32_t)TASK_CANCEL, memory_order_acquire);
+}
+
+void
+task_keep_cancel_request(Task *task)
+{
+    /* relaxed: nothing is published, the owner reminds itself */
+    atomic_fetch_or_explicit(&task->state, TASK_CANCEL, memory_order_relaxed);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+#define CACHE_LIMIT 1024u /* a cache that grows beyond this gives half away */
+
+/* Takes a new slab and links all of its tasks but the first into the cache; returns the first. Under no lock but for
+ * the insertion into the runtime's list. */
+static Task *
+slab_add(Runtime *runtime, TaskCache *cache)
+{
+    TaskSlab *slab = calloc(1, sizeof(TaskSlab));
+    if (slab == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
+        Task *task = &slab->tasks[i];
+        atomic_init(&task->state, TASK_FREE);
+        task->runtime = runtime;
+        timer_node_init(&task->timer);
+        list_node_init(&task->wait);
+        list_node_init(&task->sibling);
+    }
+    for (size_t i = TASK_SLAB_TASKS - 1; i > 0; i--) {
+        slab->tasks[i].run.next = cache->first;
+        cache->first = &slab->tasks[i].run;
+    }
+    cache->count += TASK_SLAB_TASKS - 1;
+
+    mutex_lock(&runtime->task_mutex);
+    slab->next = runtime->slabs;
+    runtime->slabs = slab;
+    mutex_unlock(&runtime->task_mutex);
+    return &slab->tasks[0];
+}
+
+/* Moves up to `count` tasks from one list to another. */
+static void
+cache_move(TaskCache *from, TaskCache *to, size_t count)
+{
+    while (count-- > 0 && from->first != NULL) {
+        RunNode *node = from->first;
+        from->first = node->next;
+        from->count--;
+        node->next = to->first;
+        to->first = node;
+        to->count++;
+    }
+}
+
+static Task *
+cache_take(Runtime *runtime, TaskCache *cache)
+{
+    if (cache->first == NULL) {
+        mutex_lock(&runtime->task_mutex);
+        cache_move(&runtime->free_tasks, cache, CACHE_LIMIT / 2);
+        mutex_unlock(&runtime->task_mutex);
+        if (cache->first == NULL) {
+            return slab_add(runtime, cache);
+        }
+    }
+    RunNode *node = cache->first;
+    cache->first = node->next;
+    cache->count--;
+    return LIST_ENTRY(node, Task, run);
+}
+
+static void
+cache_give(Runtime *runtime, TaskCache *cache, Task *task)
+{
+    task->run.next = cache->first;
+    cache->first = &task->run;
+    if (++cache->count > CACHE_LIMIT) {
+        mutex_lock(&runtime->task_mutex);
+        cache_move(cache, &runtime->free_tasks, CACHE_LIMIT / 2);
+        mutex_unlock(&runtime->task_mutex);
+    }
+}
+
+Task *
+task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine)
+{
+    TaskCache none = {NULL, 0};
+    Task *task = cache_take(runtime, cache != NULL ? cache : &none);
+
+    if (none.first != NULL) {
+        mutex_lock(&runtime->task_mutex);
+        cache_move(&none, &runtime->free_tasks, none.count);
+        mutex_unlock(&runtime->task_mutex);
+    }
+    if (task == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    task->flags = 0;
+    task->swallowed = 0;
+    task->top = coroutine;
+    task->value = NULL;
+    task->operation = NULL;
+    task->completion = NULL;
+    task->scope = NULL;
+    task->context = NULL;
+    task->handle = NULL;
+    task->index = 0;
+    /* release: whoever walks the slabs and sees an allocated task sees it initialised */
+    atomic_store_explicit(&task->state, 0, memory_order_release);
+    return task;
+}
+
+void
+task_free(Runtime *runtime, TaskCache *cache, Task *task)
+{
+    /* relaxed: from here a walk over the slabs passes it over; the walk needs nothing else of it */
+    atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
+    while (task->top != NULL) {
+        task_pop(task);
+    }
+    Py_CLEAR(task->value);
+    Py_CLEAR(task->operation);
+    Py_CLEAR(task->context);
+    if (cache != NULL) {
+        cache_give(runtime, cache, task);
+    }
+    else {
+        mutex_lock(&runtime->task_mutex);
+        task->run.next = runtime->free_tasks.first;
+        runtime->free_tasks.first = &task->run;
+        runtime->free_tasks.count++;
+        mutex_unlock(&runtime->task_mutex);
+    }
+}
+
+void
+task_slabs_free(Runtime *runtime)
+{
+    TaskSlab *slab = runtime->slabs;
+    while (slab != NULL) {
+        TaskSlab *next = slab->next;
+        for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
+            free(slab->tasks[i].stack);
+        }
+        free(slab);
+        slab = next;
+    }
+    runtime->slabs = NULL;
+    runtime->free_tasks = (TaskCache){NULL, 0};
+}
+
+/* ---- stack ----------------------------------------------------------------------------------------------- */
+
+/* Room for one more coroutine below the top. */
+static int
+stack_reserve(Task *task)
+{
+    uint32_t capacity = task->stack != NULL ? task->stack->capacity : 0;
+
+    if (capacity >= TASK_MAX_DEPTH) {
+        PyErr_Format(PyExc_RecursionError, "a task cannot nest more than %u coroutines",
+                     TASK_MAX_DEPTH);
+        return -1;
+    }
+    capacity = capacity == 0 ? 6 : capacity * 2;
+    if (capacity > TASK_MAX_DEPTH) {
+        capacity = TASK_MAX_DEPTH;
+    }
+    TaskStack *stack = realloc(task->stack, sizeof(TaskStack) + capacity * sizeof(PyObject *));
+    if (stack == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (task->stack == NULL) {
+        stack->depth = 0;
+    }
+    stack->capacity = capacity;
+    task->stack = stack;
+    return 0;
+}
+
+int
+task_push(Task *task, PyObject *coroutine)
+{
+    TaskStack *stack = task->stack;
+
+    if (task->top == NULL) {
+        task->top = coroutine;
+        return 0;
+    }
+    if (stack == NULL || stack->depth == stack->capacity) {
+        if (stack_reserve(task) < 0) {
+            Py_DECREF(coroutine);
+            return -1;
+        }
+        stack = task->stack;
+    }
+    stack->items[stack->depth++] = task->top;
+    task->top = coroutine;
+    return 0;
+}
+
+PyObject *
+task_take(Task *task)
+{
+    PyObject *top = task->top;
+    TaskStack *stack = task->stack;
+
+    task->top = (stack != NULL && stack->depth > 0) ? stack->items[--stack->depth] : NULL;
+    return top;
+}
+
+bool
+task_pop(Task *task)
+{
+    PyObject *top = task_take(task);
+    bool more = task->top != NULL;
+
+    Py_XDECREF(top); /* last: it may run code */
+    return more;
+}

@@ -1,0 +1,177 @@
+/* A task: one flow of control that the scheduler runs, and the word that says where it stands.
+ *
+ * A task is a plain structure from the runtime's slabs, not a Python object. Exactly one thread owns a task at
+ * a time: the worker that runs it, or whoever holds it on the way into a run queue. While it waits nobody owns
+ * it; whoever claims the wait (the completer, the timer, the canceller: one of them by one compare-and-swap)
+ * becomes the owner and schedules it. All other fields belong to the owner unless they say otherwise.
+ *
+ * The memory of a task stays a task for as long as the runtime lives, so a stale look at `state` is harmless.
+ */
+#ifndef TONIO_RUNTIME_TASK_H
+#define TONIO_RUNTIME_TASK_H
+
+#include "compat.h"
+
+#include "core/inject_queue.h"
+#include "core/list.h"
+#include "core/timer_wheel.h"
+
+typedef struct Task Task;
+typedef struct Runtime Runtime;
+typedef struct Worker Worker;
+typedef struct Operation Operation;
+typedef struct CancelScope CancelScope;
+typedef struct TaskHandle TaskHandle;
+
+/* What becomes of a task's outcome. `done` is called once, attached, by the worker that finished the task;
+ * it steals `value` or `error` (the other is NULL). The task's memory is released after it returns. */
+typedef struct Completion {
+    void (*done)(struct Completion *completion, Task *task, PyObject *value, PyObject *error);
+} Completion;
+
+/* ---- the state word -------------------------------------------------------------------------------------
+ *
+ * A task is running (or on its way to a worker) or, with TASK_WAITING, parked. One wait ends once: whoever sets
+ * TASK_CLAIMED together with a reason has ended it. A wait may be claimed while its task still runs, because
+ * the task becomes visible to wakers before it has parked; then the task itself notices, when it tries to park. */
+enum {
+    TASK_WAITING = 1u << 0,   /* parked; cleared by the claim */
+    TASK_CLAIMED = 1u << 1,   /* the present wait has ended; cleared by the owner when it goes on */
+    TASK_COMPLETED = 1u << 2, /* reason: what it waited for has happened */
+    TASK_TIMED_OUT = 2u << 2, /* reason: the operation's own timeout */
+    TASK_CANCELLED = 3u << 2, /* reason: cancellation */
+    TASK_REASON = 3u << 2,    /* mask */
+    TASK_CANCEL = 1u
+        << 4, /* cancellation was asked for: the owner looks at its scopes before it waits */
+    TASK_UNCANCELLABLE = 1u
+        << 5, /* the present wait is not ended by a cancellation (it was delivered already) */
+    TASK_FREE = 1u << 6,    /* no task: the memory is in a free list */
+    TASK_STOPPED = 1u << 7, /* cancelled as a whole (Join.cancel); once set, never unset */
+};
+
+typedef enum ClaimResult {
+    CLAIM_LOST,     /* somebody else ended this wait */
+    CLAIM_SCHEDULE, /* won; the caller owns the task and schedules it */
+    CLAIM_RUNNING,  /* won; the task has not parked yet and will notice by itself */
+} ClaimResult;
+
+enum {
+    TASK_AWAITED = 1u << 0, /* `operation` was awaited: its result goes through its own __next__ */
+    TASK_HAS_TIMER = 1u
+        << 1,              /* `timer` was inserted for the present wait and may still be pending */
+    TASK_FAILED = 1u << 2, /* `value` is an exception to raise */
+    TASK_HAS_RESULT = 1u
+        << 3, /* `value` is the outcome of `operation`, to be fetched by its __next__ */
+    TASK_CANCELLING = 1u
+        << 4, /* cancelled in a wait whose subject must end first; then CancelledError is raised */
+    TASK_CLOSING = 1u
+        << 5, /* it refused cancellation too often and is being closed by GeneratorExit */
+    TASK_BARE = 1u
+        << 6, /* `top` is a claimed operation that was not polled yet, with no coroutine around it */
+};
+
+/* What is below `top`. It stays with the task's memory when that is used again. */
+typedef struct TaskStack {
+    uint32_t depth;
+    uint32_t capacity;
+    PyObject *items[]; /* owned, outermost first */
+} TaskStack;
+
+struct Task {
+    RunNode run;            /* in a run queue, or in a chain of tasks that are to be scheduled */
+    _Atomic uint32_t state; /* TASK_WAITING ...; any thread, only through the functions below */
+    uint16_t flags;         /* TASK_AWAITED ... */
+    uint16_t
+        swallowed; /* cancellations in a row that its coroutines caught while the run was ending */
+    PyObject
+        *top; /* owned: innermost coroutine, or the operation that hosts what ran above it; NULL
+                                   * if the task is nothing but an operation */
+    TaskStack *stack; /* the coroutines which wait for `top`; NULL until the first is pushed */
+    PyObject *value;  /* owned or NULL: to be sent (TASK_FAILED: raised) next */
+    Operation *
+        operation; /* owned or NULL: what it is parked on, is to poll again, or has the result of */
+    ListNode wait; /* in a wait queue; guarded by the lock of the object that has the queue */
+    TimerNode timer;        /* guarded by the runtime's timer lock */
+    Completion *completion; /* borrowed; NULL: nobody takes the outcome */
+    ListNode sibling;       /* in its completion's list of tasks; guarded by the completion */
+    CancelScope *scope;     /* innermost cancel scope that it runs in, or NULL */
+    PyObject *context;      /* owned or NULL: contextvars.Context */
+    Runtime *runtime;
+    TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
+    uint32_t index;     /* place among its completion's tasks */
+    uint32_t number;    /* counts up; with the worker's id it names the task */
+};
+
+/* ---- state transitions ---------------------------------------------------------------------------------- */
+
+/* Any thread that can see the task in what it waits on. Ends the present wait for `reason`. */
+ClaimResult task_claim(Task *task, uint32_t reason);
+
+/* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole. True: the task was
+ * waiting, the caller has claimed it (reason TASK_CANCELLED) and schedules it. */
+bool task_request_cancel(Task *task, uint32_t extra);
+
+/* Owner, after the operation was armed. True: the task is parked and no longer the caller's. False: the wait has
+ * been claimed meanwhile, or (the wait being cancellable) a cancellation is asked for. */
+bool task_try_park(Task *task);
+
+/* Owner. The reason for which the present wait was claimed, 0 if it was not; gets ready for the next wait. */
+uint32_t task_begin_run(Task *task);
+
+/* Owner. Makes the next wait deaf to cancellation. */
+void task_set_uncancellable(Task *task);
+
+/* Owner. The request bit: is it set, take it away (acquiring what was stored before it was set), put it back. */
+static inline bool
+task_cancel_requested(Task *task)
+{
+    /* relaxed: a request that comes later is found by task_try_park, which works on the same word */
+    return (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_CANCEL) != 0;
+}
+
+void task_clear_cancel_request(Task *task);
+void task_keep_cancel_request(Task *task);
+
+/* Owner. */
+static inline bool
+task_is_stopped(Task *task)
+{
+    /* relaxed: task_clear_cancel_request has acquired the request that came with it */
+    return (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_STOPPED) != 0;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------- */
+
+#define TASK_SLAB_TASKS 100
+
+/* A block of tasks. Slabs are only ever added to a runtime's list, and freed with it. */
+typedef struct TaskSlab {
+    struct TaskSlab *next;
+    Task tasks[TASK_SLAB_TASKS];
+} TaskSlab;
+
+/* A worker's free tasks; what is too much for it goes to the runtime's. */
+typedef struct TaskCache {
+    RunNode *first;
+    size_t count;
+} TaskCache;
+
+/* A new task which owns `coroutine` (stolen on success; claimed by runnable_claim). NULL with MemoryError set. Attached. `cache` may be NULL (a thread that is no worker). */
+Task *task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine);
+
+/* Drops what the task still owns and puts its memory back. Attached; runs Python code. */
+void task_free(Runtime *runtime, TaskCache *cache, Task *task);
+
+/* Puts `coroutine` (stolen, also on failure; claimed, or the host of what comes next) on top of the stack. -1 with RecursionError or MemoryError set. */
+int task_push(Task *task, PyObject *coroutine);
+
+/* Takes the top off the stack: new reference, or NULL if there is none. */
+PyObject *task_take(Task *task);
+
+/* Drops the top of the stack. True if something is left. */
+bool task_pop(Task *task);
+
+/* How deep `yield` may nest coroutines in one task. */
+#define TASK_MAX_DEPTH 100000u
+
+#endif

@@ -1,0 +1,1107 @@
+/* Socket: system calls on a non-blocking descriptor, tried first and parked on readiness if they would block.
+ *
+ * Life of the descriptor: `use` counts the calls that are using it, with a bit for "closed". close() sets the bit; whoever
+ * is last then forgets the poll source (which wakes everybody parked on it) and closes the descriptor. So no call ever
+ * touches a descriptor number that the system has given to somebody else, and a parked operation, woken by the close, finds
+ * the bit.
+ *
+ * The poll source belongs to one runtime; it is made when something has to wait for the first time (before listen or
+ * connect a poller takes a socket for hung up), and again if the socket is used in a later runtime. `mutex` guards making
+ * it; it is read by calls that are counted in `use`.
+ *
+ * A stream has one reader and one writer at a time: who has to wait takes the direction (`busy`) until it is done.
+ * All functions are called attached, by any thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/mutex.h"
+#include "errors.h"
+#include "runtime/runtime.h"
+#include "runtime/scheduler.h"
+#include "types/address.h"
+#include "types/types.h"
+
+#define SOCKET_CLOSED (1u << 31)
+
+typedef struct Socket {
+    PyObject_HEAD int fd; /* fixed */
+    int family;
+    int type;
+    int proto;
+    _Atomic uint32_t use;    /* calls under way, and SOCKET_CLOSED */
+    _Atomic uint32_t busy;   /* bit per SourceDirection: a parked reader or writer of a stream */
+    Mutex mutex;             /* guards the next two while a source is made */
+    _Atomic uint64_t serial; /* the runtime that `source` is of; 0: none. Stored after `source` */
+    PollSource *source;
+    _Atomic uint32_t last_received; /* a hint for how to receive */
+} Socket;
+
+typedef enum SocketCall {
+    CALL_ACCEPT,
+    CALL_BIND,
+    CALL_CONNECT,
+    CALL_RECV,
+    CALL_RECV_INTO,
+    CALL_SEND,
+    CALL_SENDALL,
+} SocketCall;
+
+typedef struct SocketOperation {
+    Operation base;
+    Socket *socket; /* owned */
+    uint8_t call;   /* SocketCall */
+    uint8_t direction;
+    bool holds;   /* it has taken its direction of a stream */
+    bool waiting; /* connect: the system works on it */
+    int flags;
+    size_t size;      /* recv: most; sendall: sent so far */
+    Py_buffer buffer; /* send: from here; recv_into: to here. buf is NULL if unused */
+    Address address;  /* bind, connect */
+} SocketOperation;
+
+static PyTypeObject Socket_Type;
+static PyTypeObject SocketOperation_Type;
+static PyObject *by_name; /* owned for ever: tonio.net._names.call_by_name */
+
+/* ---- the descriptor -------------------------------------------------------------------------------------- */
+
+static void
+set_closed_error(void)
+{
+    PyErr_SetString(error_type(ERROR_RESOURCE_CLOSED), "the socket is closed");
+}
+
+/* Nobody uses the descriptor any more and nobody will: lets go of it. Wakes who is parked on it. */
+static void
+socket_finalize(Socket *self)
+{
+    TaskChain chain = {NULL, NULL, 0};
+    /* acquire: pairs with the release in socket_source */
+    uint64_t serial = atomic_load_explicit(&self->serial, memory_order_acquire);
+
+    if (serial != 0) {
+        Runtime *runtime = runtime_find(serial);
+        if (runtime != NULL) {
+            driver_remove_source(&runtime->driver, self->source, &chain);
+            close(self->fd);
+            scheduler_wake_chain(runtime, &chain);
+            runtime_leave(runtime);
+            return;
+        }
+    }
+    close(self->fd);
+}
+
+/* Begins a call on the descriptor. False: it is closed; ResourceClosed is set. */
+static bool
+socket_enter(Socket *self)
+{
+    /* relaxed: the compare-and-swap decides */
+    uint32_t use = atomic_load_explicit(&self->use, memory_order_relaxed);
+    do {
+        if (use & SOCKET_CLOSED) {
+            set_closed_error();
+            return false;
+        }
+        /* acquire: pairs with the release of socket_leave */
+    } while (!atomic_compare_exchange_weak_explicit(&self->use, &use, use + 1, memory_order_acquire,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static void
+socket_leave(Socket *self)
+{
+    /* acq_rel: the last one out sees what all others did */
+    if (atomic_fetch_sub_explicit(&self->use, 1, memory_order_acq_rel) == (SOCKET_CLOSED | 1)) {
+        socket_finalize(self);
+    }
+}
+
+static void
+socket_close(Socket *self)
+{
+    /* acq_rel: as in socket_leave */
+    uint32_t before = atomic_fetch_or_explicit(&self->use, SOCKET_CLOSED, memory_order_acq_rel);
+    if (before == 0) {
+        socket_finalize(self);
+    }
+}
+
+/* The poll source in this runtime; the caller has entered. NULL with OSError set. */
+static PollSource *
+socket_source(Socket *self, Runtime *runtime)
+{
+    PollSource *source;
+
+    /* acquire: pairs with the release below */
+    if (atomic_load_explicit(&self->serial, memory_order_acquire) == runtime->serial) {
+        return self->source;
+    }
+    mutex_lock(&self->mutex);
+    if (atomic_load_explicit(&self->serial, memory_order_relaxed) == runtime->serial) {
+        source = self->source;
+    }
+    else {
+        /* a source of an earlier runtime went with that */
+        source = driver_add_source(&runtime->driver, self->fd);
+        if (source != NULL) {
+            self->source = source;
+            atomic_store_explicit(&self->serial, runtime->serial, memory_order_release);
+        }
+    }
+    mutex_unlock(&self->mutex);
+    if (source == NULL) {
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return source;
+}
+
+/* A new Socket that owns `fd`. On failure the descriptor is closed. */
+static PyObject *
+socket_wrap(int fd, int family, int type, int proto)
+{
+    Socket *self = PyObject_New(Socket, &Socket_Type);
+    if (self == NULL) {
+        close(fd);
+        return NULL;
+    }
+    self->fd = fd;
+    self->family = family;
+    self->type = type;
+    self->proto = proto;
+    atomic_init(&self->use, 0);
+    atomic_init(&self->busy, 0);
+    self->mutex = (Mutex){0};
+    atomic_init(&self->serial, 0);
+    self->source = NULL;
+    atomic_init(&self->last_received, 0);
+    return (PyObject *)self;
+}
+
+/* ---- operations ------------------------------------------------------------------------------------------ */
+
+/* A stream's direction belongs to the operation until operation_release. False: another has it; ResourceBusy is set. */
+static bool
+operation_hold(SocketOperation *op)
+{
+    uint32_t bit = 1u << op->direction;
+
+    if (op->holds || op->call == CALL_ACCEPT || op->socket->type != SOCK_STREAM) {
+        return true;
+    }
+    /* acquire / release: who comes next sees what was sent or received before */
+    if (atomic_fetch_or_explicit(&op->socket->busy, bit, memory_order_acquire) & bit) {
+        PyErr_Format(error_type(ERROR_RESOURCE_BUSY), "another task is already %s this socket",
+                     op->direction == SOURCE_READ ? "receiving from" : "sending to");
+        return false;
+    }
+    op->holds = true;
+    return true;
+}
+
+static void
+operation_release(SocketOperation *op)
+{
+    if (op->holds) {
+        op->holds = false;
+        atomic_fetch_and_explicit(&op->socket->busy, ~(1u << op->direction), memory_order_release);
+    }
+}
+
+static PyObject *
+call_recv(SocketOperation *op, ssize_t *count)
+{
+    Socket *self = op->socket;
+    Worker *worker = current_worker;
+    PyObject *bytes;
+
+    /* relaxed: a hint */
+    if (op->size <= WORKER_SCRATCH &&
+        atomic_load_explicit(&self->last_received, memory_order_relaxed) < 16384) {
+        *count = recv(self->fd, worker->scratch, op->size, op->flags);
+        if (*count < 0) {
+            return NULL;
+        }
+        bytes = PyBytes_FromStringAndSize(worker->scratch, *count);
+    }
+    else {
+        bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)op->size);
+        if (bytes == NULL) {
+            *count = 0;
+            return NULL;
+        }
+        *count = recv(self->fd, PyBytes_AS_STRING(bytes), op->size, op->flags);
+        if (*count < 0) {
+            int error = errno;
+            Py_DECREF(bytes);
+            errno = error;
+            return NULL;
+        }
+        if ((size_t)*count < op->size) {
+            _PyBytes_Resize(&bytes, *count);
+        }
+    }
+    atomic_store_explicit(&self->last_received,
+                          (uint32_t)(*count > UINT32_MAX ? UINT32_MAX : *count),
+                          memory_order_relaxed);
+    return bytes;
+}
+
+static PyObject *
+call_accept(SocketOperation *op, ssize_t *count)
+{
+    Socket *self = op->socket;
+    Address address;
+    PyObject *socket;
+    PyObject *peer;
+
+    address.length = sizeof(address.storage);
+    int fd = accept4(self->fd, (struct sockaddr *)&address.storage, &address.length,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    *count = fd;
+    if (fd < 0) {
+        return NULL;
+    }
+    socket = socket_wrap(fd, self->family, self->type, self->proto);
+    peer = socket == NULL ? NULL : address_to_object(&address);
+    if (peer == NULL) {
+        Py_XDECREF(socket);
+        return NULL;
+    }
+    PyObject *pair = PyTuple_New(2);
+    if (pair == NULL) {
+        Py_DECREF(socket);
+        Py_DECREF(peer);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(pair, 0, socket);
+    PyTuple_SET_ITEM(pair, 1, peer);
+    return pair;
+}
+
+static PyObject *
+call_connect(SocketOperation *op, ssize_t *count)
+{
+    int error = 0;
+    socklen_t length = sizeof(error);
+
+    if (!op->waiting) {
+        *count =
+            connect(op->socket->fd, (struct sockaddr *)&op->address.storage, op->address.length);
+        if (*count == 0) {
+            Py_RETURN_NONE;
+        }
+        if (errno == EINPROGRESS || errno == EINTR) {
+            op->waiting = true;
+            errno = EAGAIN;
+        }
+        else if (errno == EAGAIN) {
+            /* a Unix socket whose queue is full: no event will say when it has room */
+            PyErr_SetFromErrno(PyExc_OSError);
+            *count = 0;
+        }
+        return NULL;
+    }
+    *count = getsockopt(op->socket->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    if (*count == 0 && error != 0) {
+        errno = error;
+        *count = -1;
+    }
+    if (*count < 0) {
+        return NULL;
+    }
+    /* Writable, no error: connected, or woken for nothing. */
+    struct sockaddr_storage peer;
+    length = sizeof(peer);
+    if (getpeername(op->socket->fd, (struct sockaddr *)&peer, &length) < 0 && errno == ENOTCONN) {
+        errno = EAGAIN;
+        *count = -1;
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* One system call. A new reference; or NULL with *count < 0 and errno, or with an exception set. *partial: the call did
+ * less than it was asked for, so the next one would block; *more: it is to be called again at once. */
+static PyObject *
+operation_call(SocketOperation *op, ssize_t *count, bool *partial, bool *more)
+{
+    int fd = op->socket->fd;
+    PyObject *result = NULL;
+
+    *partial = *more = false;
+    switch ((SocketCall)op->call) {
+    case CALL_ACCEPT:
+        return call_accept(op, count);
+    case CALL_BIND:
+        *count = bind(fd, (struct sockaddr *)&op->address.storage, op->address.length);
+        return *count < 0 ? NULL : Py_NewRef(Py_None);
+    case CALL_CONNECT:
+        return call_connect(op, count);
+    case CALL_RECV:
+        result = call_recv(op, count);
+        *partial = *count >= 0 && (size_t)*count < op->size;
+        return result;
+    case CALL_RECV_INTO:
+        *count = recv(fd, op->buffer.buf, op->size, op->flags);
+        *partial = *count >= 0 && (size_t)*count < op->size;
+        return *count < 0 ? NULL : PyLong_FromSsize_t(*count);
+    case CALL_SEND:
+        *count = send(fd, op->buffer.buf, (size_t)op->buffer.len, op->flags | MSG_NOSIGNAL);
+        *partial = *count >= 0 && *count < op->buffer.len;
+        return *count < 0 ? NULL : PyLong_FromSsize_t(*count);
+    case CALL_SENDALL:
+        *count = send(fd, (char *)op->buffer.buf + op->size, (size_t)op->buffer.len - op->size,
+                      op->flags | MSG_NOSIGNAL);
+        if (*count < 0) {
+            return NULL;
+        }
+        op->size += (size_t)*count;
+        *more = op->size < (size_t)op->buffer.len;
+        *partial = *more;
+        return *more ? NULL : Py_NewRef(Py_None);
+    }
+    Py_UNREACHABLE();
+}
+
+static OperationResult
+socket_poll(Operation *base, Task *task, PyObject **result)
+{
+    SocketOperation *op = (SocketOperation *)base;
+    Socket *self = op->socket;
+    OperationResult outcome = OPERATION_ERROR;
+    uint32_t tick = 0;
+    PollSource *source = NULL;
+
+    if (!socket_enter(self)) {
+        operation_release(op);
+        return OPERATION_ERROR;
+    }
+    /* relaxed: only whether somebody else waits in this direction, which operation_hold decides */
+    if (!op->holds &&
+        (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction)) &&
+        !operation_hold(op)) {
+        socket_leave(self);
+        return OPERATION_ERROR;
+    }
+    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task->runtime->serial) {
+        source = self->source;
+    }
+    for (;;) {
+        ssize_t count = 0;
+        bool partial;
+        bool more;
+        if (source != NULL && !source_is_ready(source, op->direction, &tick)) {
+            outcome = OPERATION_PENDING;
+            break;
+        }
+        *result = operation_call(op, &count, &partial, &more);
+        if (partial && source != NULL && self->type == SOCK_STREAM && !(op->flags & MSG_PEEK)) {
+            /* saves the call that would say EAGAIN; the end of a stream is remembered apart */
+            if (count > 0 || op->direction == SOURCE_WRITE) {
+                source_clear(source, op->direction, tick);
+            }
+        }
+        if (*result != NULL) {
+            outcome = OPERATION_READY;
+            break;
+        }
+        if (more) {
+            continue;
+        }
+        if (count >= 0) {
+            break; /* an exception is set */
+        }
+        if (errno == EINTR) {
+            if (PyErr_CheckSignals() < 0) {
+                break;
+            }
+            continue;
+        }
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            if (source != NULL) {
+                source_clear(source, op->direction, tick);
+            }
+            outcome = OPERATION_PENDING;
+            break;
+        }
+        if (op->call == CALL_ACCEPT && (errno == ECONNABORTED || errno == EPROTO)) {
+            continue; /* that client went away before it was served */
+        }
+        PyErr_SetFromErrno(PyExc_OSError);
+        break;
+    }
+    socket_leave(self);
+    if (outcome == OPERATION_PENDING) {
+        return operation_hold(op) ? OPERATION_PENDING : OPERATION_ERROR;
+    }
+    operation_release(op);
+    return outcome;
+}
+
+static OperationResult
+socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
+{
+    SocketOperation *op = (SocketOperation *)base;
+    OperationResult outcome = OPERATION_ERROR;
+    PollSource *source;
+
+    if (!socket_enter(op->socket)) {
+        operation_release(op);
+        return OPERATION_ERROR;
+    }
+    source = socket_source(op->socket, task->runtime);
+    if (source != NULL) {
+        outcome = source_arm(source, op->direction, task) ? OPERATION_PARKED : OPERATION_PENDING;
+    }
+    else {
+        operation_release(op);
+    }
+    /* May be the last user of a socket that was closed meanwhile: then this wakes the task that it has just parked. */
+    socket_leave(op->socket);
+    return outcome;
+}
+
+static void
+socket_detach(Operation *base, Task *task)
+{
+    SocketOperation *op = (SocketOperation *)base;
+
+    /* Not through socket_enter: also from a closed socket. A task that is still queued keeps the source from being
+     * given away, because forgetting the source takes it out first, under the same mutex. */
+    if (atomic_load_explicit(&op->socket->serial, memory_order_acquire) == task->runtime->serial) {
+        source_detach(op->socket->source, task);
+    }
+    operation_release(op);
+}
+
+#define SOCKET_CLASS(text)                                                                         \
+    {.name = text, .poll = socket_poll, .arm = socket_arm, .detach = socket_detach}
+
+static const OperationClass socket_classes[] = {
+    [CALL_ACCEPT] = SOCKET_CLASS("socket.accept()"),
+    [CALL_BIND] = SOCKET_CLASS("socket.bind()"),
+    [CALL_CONNECT] = SOCKET_CLASS("socket.connect()"),
+    [CALL_RECV] = SOCKET_CLASS("socket.recv()"),
+    [CALL_RECV_INTO] = SOCKET_CLASS("socket.recv_into()"),
+    [CALL_SEND] = SOCKET_CLASS("socket.send()"),
+    [CALL_SENDALL] = SOCKET_CLASS("socket.sendall()"),
+};
+
+static void
+SocketOperation_dealloc(PyObject *object)
+{
+    SocketOperation *op = (SocketOperation *)object;
+
+    operation_dealloc_warn(&op->base);
+    if (op->buffer.buf != NULL) {
+        PyBuffer_Release(&op->buffer);
+    }
+    Py_DECREF(op->socket);
+    PyObject_Free(object);
+}
+
+static PyTypeObject SocketOperation_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.SocketOperation",
+    .tp_basicsize = sizeof(SocketOperation),
+    .tp_dealloc = SocketOperation_dealloc,
+};
+
+static SocketOperation *
+operation_new(PyObject *socket, SocketCall call, SourceDirection direction)
+{
+    SocketOperation *op = PyObject_New(SocketOperation, &SocketOperation_Type);
+    if (op == NULL) {
+        return NULL;
+    }
+    operation_init(&op->base, &socket_classes[call], OPERATION_NEW, -1.0);
+    op->socket = (Socket *)Py_NewRef(socket);
+    op->call = (uint8_t)call;
+    op->direction = (uint8_t)direction;
+    op->holds = false;
+    op->waiting = false;
+    op->flags = 0;
+    op->size = 0;
+    op->buffer.buf = NULL;
+    return op;
+}
+
+/* An operation that will not be used after all. */
+static void
+operation_drop(SocketOperation *op)
+{
+    atomic_store_explicit(&op->base.use, OPERATION_CLAIMED,
+                          memory_order_relaxed); /* relaxed: nobody else has it */
+    Py_DECREF(op);
+}
+
+/* ---- methods that wait ----------------------------------------------------------------------------------- */
+
+/* The optional `flags` at args[place]. */
+static int
+flags_argument(const char *function, PyObject *const *args, Py_ssize_t nargs, Py_ssize_t place,
+               int *flags)
+{
+    *flags = 0;
+    if (nargs <= place) {
+        return 0;
+    }
+    *flags = PyLong_AsInt(args[place]);
+    if (*flags == -1 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError, "%s: flags must be an int, not %.200s", function,
+                         Py_TYPE(args[place])->tp_name);
+        }
+        return -1;
+    }
+    return 0;
+}
+
+static int
+argument_count(const char *function, Py_ssize_t nargs, Py_ssize_t least, Py_ssize_t most)
+{
+    if (nargs < least || nargs > most) {
+        PyErr_Format(PyExc_TypeError, "%s takes %zd to %zd arguments (%zd given)", function, least,
+                     most, nargs);
+        return -1;
+    }
+    return 0;
+}
+
+/* A number of bytes that is not negative. */
+static int
+size_argument(const char *function, const char *name, PyObject *object, size_t *size)
+{
+    Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    if (value == -1 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError, "%s: %s must be an int, not %.200s", function, name,
+                         Py_TYPE(object)->tp_name);
+        }
+        return -1;
+    }
+    if (value < 0) {
+        PyErr_Format(PyExc_ValueError, "%s: %s must not be negative", function, name);
+        return -1;
+    }
+    *size = (size_t)value;
+    return 0;
+}
+
+static PyObject *
+Socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t size;
+    int flags;
+
+    if (argument_count("recv()", nargs, 1, 2) < 0 ||
+        size_argument("recv()", "bufsize", args[0], &size) < 0 ||
+        flags_argument("recv()", args, nargs, 1, &flags) < 0) {
+        return NULL;
+    }
+    SocketOperation *op = operation_new(self, CALL_RECV, SOURCE_READ);
+    if (op != NULL) {
+        op->size = size;
+        op->flags = flags;
+    }
+    return (PyObject *)op;
+}
+
+static PyObject *
+Socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t size = 0;
+    int flags;
+
+    if (argument_count("recv_into()", nargs, 1, 3) < 0 ||
+        (nargs > 1 && size_argument("recv_into()", "nbytes", args[1], &size) < 0) ||
+        flags_argument("recv_into()", args, nargs, 2, &flags) < 0) {
+        return NULL;
+    }
+    SocketOperation *op = operation_new(self, CALL_RECV_INTO, SOURCE_READ);
+    if (op == NULL) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[0], &op->buffer, PyBUF_WRITABLE) < 0) {
+        op->buffer.buf = NULL;
+        operation_drop(op);
+        return NULL;
+    }
+    op->size = size == 0 ? (size_t)op->buffer.len : size;
+    op->flags = flags;
+    if (op->size > (size_t)op->buffer.len) {
+        PyErr_SetString(PyExc_ValueError,
+                        "recv_into(): nbytes is greater than the length of the buffer");
+        operation_drop(op);
+        return NULL;
+    }
+    return (PyObject *)op;
+}
+
+static PyObject *
+send_operation(PyObject *self, SocketCall call, const char *function, PyObject *const *args,
+               Py_ssize_t nargs)
+{
+    int flags;
+
+    if (argument_count(function, nargs, 1, 2) < 0 ||
+        flags_argument(function, args, nargs, 1, &flags) < 0) {
+        return NULL;
+    }
+    if (PyUnicode_Check(args[0])) {
+        PyErr_Format(PyExc_TypeError, "%s: data must be bytes, not str: encode it first", function);
+        return NULL;
+    }
+    SocketOperation *op = operation_new(self, call, SOURCE_WRITE);
+    if (op == NULL) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[0], &op->buffer, PyBUF_SIMPLE) < 0) {
+        op->buffer.buf = NULL;
+        operation_drop(op);
+        return NULL;
+    }
+    op->flags = flags;
+    return (PyObject *)op;
+}
+
+static PyObject *
+Socket_send(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return send_operation(self, CALL_SEND, "send()", args, nargs);
+}
+
+static PyObject *
+Socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return send_operation(self, CALL_SENDALL, "sendall()", args, nargs);
+}
+
+static PyObject *
+Socket_accept(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return (PyObject *)operation_new(self, CALL_ACCEPT, SOURCE_READ);
+}
+
+static PyObject *
+address_operation(PyObject *object, SocketCall call, const char *name, const char *function,
+                  PyObject *address)
+{
+    SocketOperation *op = operation_new(object, call, SOURCE_WRITE);
+    if (op == NULL) {
+        return NULL;
+    }
+    switch (address_from_object(((Socket *)object)->family, address, function, &op->address)) {
+    case ADDRESS_OK:
+        return (PyObject *)op;
+    case ADDRESS_NAME:
+        operation_drop(op);
+        return PyObject_CallFunction(by_name, "OsO", object, name, address);
+    default:
+        operation_drop(op);
+        return NULL;
+    }
+}
+
+static PyObject *
+Socket_bind(PyObject *self, PyObject *address)
+{
+    return address_operation(self, CALL_BIND, "bind", "bind()", address);
+}
+
+static PyObject *
+Socket_connect(PyObject *self, PyObject *address)
+{
+    return address_operation(self, CALL_CONNECT, "connect", "connect()", address);
+}
+
+/* ---- methods that do not --------------------------------------------------------------------------------- */
+
+/* Ends a plain call: None, or the OSError of errno. */
+static PyObject *
+plain_result(Socket *self, int result)
+{
+    int error = errno;
+    socket_leave(self);
+    if (result < 0) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Socket_listen(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
+{
+    Socket *self = (Socket *)object;
+    int backlog = 128;
+
+    if (argument_count("listen()", nargs, 0, 1) < 0) {
+        return NULL;
+    }
+    if (nargs == 1) {
+        backlog = PyLong_AsInt(args[0]);
+        if (backlog == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    return socket_enter(self) ? plain_result(self, listen(self->fd, backlog < 0 ? 0 : backlog))
+                              : NULL;
+}
+
+static PyObject *
+Socket_shutdown(PyObject *object, PyObject *how)
+{
+    Socket *self = (Socket *)object;
+    int value = PyLong_AsInt(how);
+
+    if (value == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return socket_enter(self) ? plain_result(self, shutdown(self->fd, value)) : NULL;
+}
+
+static PyObject *
+Socket_close(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    socket_close((Socket *)self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Socket_fileno(PyObject *object, PyObject *Py_UNUSED(args))
+{
+    Socket *self = (Socket *)object;
+    bool closed = atomic_load_explicit(&self->use, memory_order_relaxed) & SOCKET_CLOSED;
+    return PyLong_FromLong(closed ? -1 : self->fd);
+}
+
+static PyObject *
+socket_name(PyObject *object, int (*call)(int, struct sockaddr *, socklen_t *))
+{
+    Socket *self = (Socket *)object;
+    Address address;
+
+    if (!socket_enter(self)) {
+        return NULL;
+    }
+    address.length = sizeof(address.storage);
+    PyObject *done =
+        plain_result(self, call(self->fd, (struct sockaddr *)&address.storage, &address.length));
+    if (done == NULL) {
+        return NULL;
+    }
+    Py_DECREF(done);
+    return address_to_object(&address);
+}
+
+static int
+call_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return getsockname(fd, address, length);
+}
+
+static int
+call_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return getpeername(fd, address, length);
+}
+
+static PyObject *
+Socket_getsockname(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return socket_name(self, call_getsockname);
+}
+
+static PyObject *
+Socket_getpeername(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return socket_name(self, call_getpeername);
+}
+
+static PyObject *
+Socket_setsockopt(PyObject *object, PyObject *args)
+{
+    Socket *self = (Socket *)object;
+    int level;
+    int option;
+    PyObject *value;
+    unsigned int length = 0;
+    Py_buffer buffer = {.buf = NULL};
+    int number = 0;
+    PyObject *result;
+
+    if (!PyArg_ParseTuple(args, "iiO|I:setsockopt", &level, &option, &value, &length)) {
+        return NULL;
+    }
+    bool with_length = PyTuple_GET_SIZE(args) == 4;
+    if (with_length != (value == Py_None)) {
+        PyErr_SetString(
+            PyExc_TypeError,
+            "setsockopt(): value must be an int or bytes, or None together with optlen");
+        return NULL;
+    }
+    if (PyLong_Check(value)) {
+        number = PyLong_AsInt(value);
+        if (number == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    else if (value != Py_None && PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (!socket_enter(self)) {
+        result = NULL;
+    }
+    else if (value == Py_None) {
+        result = plain_result(self, setsockopt(self->fd, level, option, NULL, length));
+    }
+    else if (buffer.buf != NULL) {
+        result = plain_result(
+            self, setsockopt(self->fd, level, option, buffer.buf, (socklen_t)buffer.len));
+    }
+    else {
+        result = plain_result(self, setsockopt(self->fd, level, option, &number, sizeof(number)));
+    }
+    if (buffer.buf != NULL) {
+        PyBuffer_Release(&buffer);
+    }
+    return result;
+}
+
+static PyObject *
+Socket_getsockopt(PyObject *object, PyObject *args)
+{
+    Socket *self = (Socket *)object;
+    int level;
+    int option;
+    int size = 0;
+    int number = 0;
+    char bytes[1024];
+    socklen_t length;
+    PyObject *done;
+
+    if (!PyArg_ParseTuple(args, "ii|i:getsockopt", &level, &option, &size)) {
+        return NULL;
+    }
+    if (size < 0 || size > (int)sizeof(bytes)) {
+        PyErr_SetString(PyExc_ValueError, "getsockopt(): buflen must be 0-1024");
+        return NULL;
+    }
+    if (!socket_enter(self)) {
+        return NULL;
+    }
+    length = size == 0 ? sizeof(number) : (socklen_t)size;
+    done = plain_result(
+        self, getsockopt(self->fd, level, option, size == 0 ? (void *)&number : bytes, &length));
+    if (done == NULL) {
+        return NULL;
+    }
+    Py_DECREF(done);
+    return size == 0 ? PyLong_FromLong(number)
+                     : PyBytes_FromStringAndSize(bytes, (Py_ssize_t)length);
+}
+
+/* ---- the type -------------------------------------------------------------------------------------------- */
+
+static PyObject *
+Socket_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"family", "type", "proto", "fileno", NULL};
+    int family = -1;
+    int type = -1;
+    int proto = -1;
+    PyObject *fileno = Py_None;
+    int fd;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iiiO:socket", names, &family, &type, &proto,
+                                     &fileno)) {
+        return NULL;
+    }
+    if (fileno == Py_None) {
+        family = family == -1 ? AF_INET : family;
+        type = type == -1 ? SOCK_STREAM : type;
+        proto = proto == -1 ? 0 : proto;
+        fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
+        if (fd < 0) {
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        return socket_wrap(fd, family, type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), proto);
+    }
+    fd = PyLong_AsInt(fileno);
+    if (fd == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (fd < 0) {
+        PyErr_SetString(PyExc_ValueError, "fileno must not be negative");
+        return NULL;
+    }
+    /* what is not said the system knows */
+    struct {
+        int *value;
+        int option;
+    } unknown[] = {{&family, SO_DOMAIN}, {&type, SO_TYPE}, {&proto, SO_PROTOCOL}};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        socklen_t length = sizeof(int);
+        if (*unknown[i].value == -1 &&
+            getsockopt(fd, SOL_SOCKET, unknown[i].option, unknown[i].value, &length) < 0) {
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return socket_wrap(fd, family, type, proto);
+}
+
+static void
+Socket_dealloc(PyObject *object)
+{
+    Socket *self = (Socket *)object;
+
+    /* relaxed: nobody else has it */
+    if (!(atomic_load_explicit(&self->use, memory_order_relaxed) & SOCKET_CLOSED)) {
+        PyObject *error = PyErr_GetRaisedException();
+        if (PyErr_ResourceWarning(object, 1, "unclosed %R", object) < 0) {
+            PyErr_WriteUnraisable(object);
+        }
+        PyErr_SetRaisedException(error);
+        socket_close(self);
+    }
+    PyObject_Free(object);
+}
+
+static PyObject *
+Socket_repr(PyObject *object)
+{
+    Socket *self = (Socket *)object;
+    bool closed = atomic_load_explicit(&self->use, memory_order_relaxed) & SOCKET_CLOSED;
+    return PyUnicode_FromFormat("<socket fd=%d family=%d type=%d proto=%d%s>",
+                                closed ? -1 : self->fd, self->family, self->type, self->proto,
+                                closed ? " closed" : "");
+}
+
+static PyObject *
+Socket_enter(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    return Py_NewRef(self);
+}
+
+PyDoc_STRVAR(accept_doc,
+             "accept()\n--\n\n"
+             "Waits for a connection: yield or await; the result is (socket, address).\n\n"
+             "Any number of tasks may accept; each connection goes to one of them. Can be "
+             "cancelled without losing a connection.\n"
+             "Raises OSError, or ResourceClosed if the socket is or gets closed.");
+PyDoc_STRVAR(bind_doc, "bind(address)\n--\n\n"
+                       "Binds to an address: yield or await. A host name is looked up on the "
+                       "blocking pool first. Raises OSError, ResourceClosed.");
+PyDoc_STRVAR(connect_doc, "connect(address)\n--\n\n"
+                          "Connects to an address: yield or await. A host name is looked up on the "
+                          "blocking pool first.\n\n"
+                          "Can be cancelled; close the socket then. Raises OSError "
+                          "(ConnectionRefusedError ...), ResourceClosed.");
+PyDoc_STRVAR(recv_doc, "recv(bufsize, flags=0, /)\n--\n\n"
+                       "Receives at most `bufsize` bytes, at least one: yield or await. b'' is the "
+                       "end of the stream.\n\n"
+                       "Can be cancelled without losing a byte. Raises OSError, ResourceClosed, "
+                       "ResourceBusy if another task is receiving from a\n"
+                       "stream.");
+PyDoc_STRVAR(recv_into_doc,
+             "recv_into(buffer, nbytes=0, flags=0, /)\n--\n\n"
+             "As recv(), into a writable buffer; the result is the number of bytes.");
+PyDoc_STRVAR(send_doc, "send(data, flags=0, /)\n--\n\n"
+                       "Sends some of `data` (bytes-like): yield or await; the result is how many "
+                       "bytes the system took.\n\n"
+                       "Can be cancelled: nothing was sent then. Raises OSError, ResourceClosed, "
+                       "ResourceBusy if another task is sending on a stream.");
+PyDoc_STRVAR(sendall_doc,
+             "sendall(data, flags=0, /)\n--\n\n"
+             "Sends all of `data` (bytes-like): yield or await; the result is None.\n\n"
+             "When cancelled it is not known how much was sent. Raises as send() does.");
+PyDoc_STRVAR(listen_doc, "listen(backlog=128, /)\n--\n\nMakes it a listening socket.");
+PyDoc_STRVAR(shutdown_doc,
+             "shutdown(how, /)\n--\n\nEnds one direction or both: SHUT_RD, SHUT_WR or SHUT_RDWR.");
+PyDoc_STRVAR(close_doc, "close()\n--\n\n"
+                        "Closes the socket; any thread. Whoever waits on it gets ResourceClosed. A "
+                        "second call does nothing.");
+PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nThe descriptor, or -1 once closed.");
+PyDoc_STRVAR(getsockname_doc, "getsockname()\n--\n\nThe own address.");
+PyDoc_STRVAR(getpeername_doc, "getpeername()\n--\n\nThe address of the other side.");
+PyDoc_STRVAR(setsockopt_doc, "setsockopt(level, optname, value, optlen=None, /)\n--\n\nSets an "
+                             "option: an int, bytes, or None with optlen.");
+PyDoc_STRVAR(getsockopt_doc, "getsockopt(level, optname, buflen=0, /)\n--\n\nAn option as int, or "
+                             "as bytes if buflen is given.");
+
+#define FAST(function) (PyCFunction)(void (*)(void)) function
+
+static PyMethodDef Socket_methods[] = {
+    {"accept", Socket_accept, METH_NOARGS, accept_doc},
+    {"bind", Socket_bind, METH_O, bind_doc},
+    {"connect", Socket_connect, METH_O, connect_doc},
+    {"recv", FAST(Socket_recv), METH_FASTCALL, recv_doc},
+    {"recv_into", FAST(Socket_recv_into), METH_FASTCALL, recv_into_doc},
+    {"send", FAST(Socket_send), METH_FASTCALL, send_doc},
+    {"sendall", FAST(Socket_sendall), METH_FASTCALL, sendall_doc},
+    {"listen", FAST(Socket_listen), METH_FASTCALL, listen_doc},
+    {"shutdown", Socket_shutdown, METH_O, shutdown_doc},
+    {"close", Socket_close, METH_NOARGS, close_doc},
+    {"fileno", Socket_fileno, METH_NOARGS, fileno_doc},
+    {"getsockname", Socket_getsockname, METH_NOARGS, getsockname_doc},
+    {"getpeername", Socket_getpeername, METH_NOARGS, getpeername_doc},
+    {"setsockopt", Socket_setsockopt, METH_VARARGS, setsockopt_doc},
+    {"getsockopt", Socket_getsockopt, METH_VARARGS, getsockopt_doc},
+    {"__enter__", Socket_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)Socket_close, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef Socket_members[] = {
+    {"family", Py_T_INT, offsetof(Socket, family), Py_READONLY, "The address family."},
+    {"type", Py_T_INT, offsetof(Socket, type), Py_READONLY, "The socket type."},
+    {"proto", Py_T_INT, offsetof(Socket, proto), Py_READONLY, "The protocol."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    Socket_doc,
+    "socket(family=AF_INET, type=SOCK_STREAM, proto=0, fileno=None)\n--\n\n"
+    "A socket as in the standard library, whose waiting methods are to be yielded or awaited.\n\n"
+    "A stream has one reader and one writer at a time. As a context manager it is closed at the "
+    "end of the block. May be used\n"
+    "in one runtime after another, and by any thread.\n\n"
+    "    with socket.socket() as sock:\n"
+    "        yield sock.connect(('127.0.0.1', 8000))\n"
+    "        yield sock.sendall(b'hello')");
+
+static PyTypeObject Socket_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.socket",
+    .tp_doc = Socket_doc,
+    .tp_basicsize = sizeof(Socket),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = Socket_new,
+    .tp_dealloc = Socket_dealloc,
+    .tp_repr = Socket_repr,
+    .tp_methods = Socket_methods,
+    .tp_members = Socket_members,
+};
+
+int
+socket_module_init(PyObject *module)
+{
+    PyObject *names = PyImport_ImportModule("tonio.net._names");
+    if (names == NULL) {
+        return -1;
+    }
+    by_name = PyObject_GetAttrString(names, "call_by_name");
+    Py_DECREF(names);
+    if (by_name == NULL || operation_type_ready(&SocketOperation_Type) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, &Socket_Type);
+}

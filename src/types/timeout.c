@@ -1,0 +1,153 @@
+/* Timeout: runs a coroutine inside the calling task, under a cancel scope that expires.
+ *
+ * No task is made: the run loop pushes the coroutine on top of this operation, which lies on the task's stack until
+ * the coroutine has ended and then says what the outcome is.
+ */
+#include "core/clock.h"
+#include "errors.h"
+#include "runtime/cancel.h"
+#include "runtime/runtime.h"
+#include "types/types.h"
+
+typedef struct Timeout {
+    Operation base;
+    CancelScope scope;   /* entered while the coroutine runs */
+    PyObject *coroutine; /* owned, claimed; NULL once it runs */
+    double seconds;      /* negative: none */
+} Timeout;
+
+static PyTypeObject Timeout_Type;
+
+static OperationResult
+timeout_poll(Operation *op, Task *task, PyObject **result)
+{
+    Timeout *self = (Timeout *)op;
+    uint64_t deadline = TIMER_NEVER;
+
+    if (self->seconds >= 0 && self->seconds < 9e12) {
+        deadline = clock_now_us() + (uint64_t)(self->seconds * 1e6);
+    }
+    cancel_scope_enter(&self->scope, task, deadline);
+    if (self->seconds == 0) {
+        /* the coroutine runs to its first wait */
+        cancel_scope_cancel_own(&self->scope);
+    }
+    *result = self->coroutine;
+    self->coroutine = NULL;
+    return OPERATION_HOSTS;
+}
+
+static OperationResult
+timeout_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObject **result)
+{
+    Timeout *self = (Timeout *)op;
+    bool expired = cancel_scope_leave(&self->scope, task);
+
+    if (error == NULL) {
+        *result = PyTuple_New(2);
+        if (*result == NULL) {
+            Py_DECREF(value);
+            return OPERATION_ERROR;
+        }
+        PyTuple_SET_ITEM(*result, 0, value);
+        PyTuple_SET_ITEM(*result, 1, Py_NewRef(Py_True));
+        return OPERATION_READY;
+    }
+    /* Absorbed if it was this scope's cancellation: not if an outer one is in force as well. */
+    if (expired && PyErr_GivenExceptionMatches(error, error_type(ERROR_CANCELLED)) &&
+        !task_is_cancelled(task)) {
+        Py_DECREF(error);
+        *result = PyTuple_Pack(2, Py_None, Py_False);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
+    PyErr_SetRaisedException(error);
+    return OPERATION_ERROR;
+}
+
+static const OperationClass timeout_class = {
+    .name = "timeout()",
+    .poll = timeout_poll,
+    .hosted_ended = timeout_ended,
+};
+
+static int
+Timeout_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(((Timeout *)self)->coroutine);
+    return 0;
+}
+
+static void
+Timeout_dealloc(PyObject *object)
+{
+    Timeout *self = (Timeout *)object;
+
+    PyObject_GC_UnTrack(object);
+    operation_dealloc_warn(&self->base);
+    if (self->coroutine != NULL) {
+        PyObject *coroutine = self->coroutine;
+        self->coroutine = NULL;
+        runnable_discard(coroutine);
+    }
+    PyObject_GC_Del(object);
+}
+
+static PyTypeObject Timeout_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.Timeout",
+    .tp_basicsize = sizeof(Timeout),
+    .tp_flags = Py_TPFLAGS_HAVE_GC,
+    .tp_dealloc = Timeout_dealloc,
+    .tp_traverse = Timeout_traverse,
+};
+
+static PyObject *
+timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"coro", "timeout", NULL};
+    PyObject *values[2];
+    double seconds;
+
+    if (arguments_parse("timeout()", names, 2, args, nargs, kwnames, values) < 0 ||
+        seconds_from_object(values[1], "timeout", &seconds) < 0) {
+        return NULL;
+    }
+    PyObject *coroutine = runnable_claim(values[0], "coro");
+    if (coroutine == NULL) {
+        return NULL;
+    }
+    Timeout *self = PyObject_GC_New(Timeout, &Timeout_Type);
+    if (self == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    operation_init(&self->base, &timeout_class, OPERATION_NEW, -1.0);
+    self->coroutine = coroutine;
+    self->seconds = seconds;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+PyDoc_STRVAR(timeout_doc, "timeout(coro, timeout)\n--\n\n"
+                          "Runs a coroutine, generator or operation for at most `timeout` seconds: "
+                          "yield or await what this returns.\n\n"
+                          "The result is (value, True), or (None, False) if the time was up: then "
+                          "the coroutine was cancelled and has ended, clean-up\n"
+                          "included. Its exceptions pass through. The time counts from the first "
+                          "wait; None or infinity is no limit, 0 lets it run to\n"
+                          "its first wait. Timeouts nest: the earlier one wins.\n\n"
+                          "Raises TypeError or ValueError for bad arguments.\n\n"
+                          "    answer, in_time = yield tonio.time.timeout(ask(), 2.5)");
+
+static PyMethodDef functions[] = {
+    {"timeout", (PyCFunction)(void (*)(void))timeout, METH_FASTCALL | METH_KEYWORDS, timeout_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int
+timeout_module_init(PyObject *module)
+{
+    if (operation_type_ready(&Timeout_Type) < 0) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, functions);
+}

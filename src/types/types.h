@@ -1,0 +1,19 @@
+/* Types: what each file of this directory adds to the module, and the helpers that they share. */
+#ifndef TONIO_TYPES_TYPES_H
+#define TONIO_TYPES_TYPES_H
+
+#include "runtime/operation.h"
+
+int event_module_init(PyObject *module);
+int join_module_init(PyObject *module);
+int time_module_init(PyObject *module);
+int timeout_module_init(PyObject *module);
+int delegate_module_init(PyObject *module);
+int socket_module_init(PyObject *module);
+
+/* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least
+ * `required` must be there. -1 with TypeError set. `names` ends with NULL. */
+int arguments_parse(const char *function, const char *const *names, Py_ssize_t required,
+                    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
+
+#endif

@@ -1,0 +1,76 @@
+"""What every test is watched for: it leaves nothing behind, and it ends."""
+
+import faulthandler
+import gc
+import os
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from typing import IO
+
+import notation
+import pytest
+from helpers import Unraisables, open_descriptors, threads_of_process, wait_until
+
+# pytest-timeout fails a test after the limit in pyproject.toml and shows all stacks. It needs the
+# main thread to run Python code; when even that hangs, this ends the process.
+HANGING_SECONDS = 60.0
+
+_stderr: IO[bytes] | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _stderr
+    notation.configure(config)
+    _stderr = os.fdopen(os.dup(2), "wb", buffering=0)
+
+
+def pytest_unconfigure() -> None:
+    if _stderr is not None:
+        faulthandler.cancel_dump_traceback_later()
+        _stderr.close()
+
+
+def pytest_collection_finish() -> None:
+    # Every test ends with a collection; what there is until here need not be looked at each time.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    assert _stderr is not None
+    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=_stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def unraisables() -> Iterator[Unraisables]:
+    """Collects the reports to `sys.unraisablehook`; what the test does not take fails it."""
+    collected = Unraisables()
+    before = sys.unraisablehook
+    sys.unraisablehook = collected.hook
+    try:
+        yield collected
+    finally:
+        sys.unraisablehook = before
+    assert collected.reports == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(unraisables: Unraisables) -> Iterator[None]:
+    """No thread, no descriptor and no report to `sys.unraisablehook` is left by any test.
+
+    Warnings are errors (pyproject.toml). Those of finalisers, such as "never awaited", can only be
+    told to that hook, so they are found by it, too; the collection makes them come now.
+    """
+    threads = threads_of_process()
+    descriptors = open_descriptors()
+    yield
+    gc.collect()
+    assert wait_until(lambda: threads_of_process() <= threads), f"left: {threading.enumerate()}"
+    left = {n: what for n, what in open_descriptors().items() if descriptors.get(n) != what}
+    assert left == {}, "descriptors are left"

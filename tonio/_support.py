@@ -1,0 +1,58 @@
+"""What the C core asks of the interpreter and is simpler to say in Python."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def breathe() -> None:
+    """Nothing: while any Python code runs, the interpreter attends to what it has put off."""
+
+
+def start_thread(target: Callable[[Any], None], argument: Any, number: int) -> threading.Thread:
+    """Starts a worker thread. A `Thread` like any other, so that names, tracing and profilers see it."""
+    thread = threading.Thread(target=target, args=(argument,), name=f"tonio-worker-{number}")
+    thread.start()
+    return thread
+
+
+def start_pool_thread(target: Callable[[Any], None], argument: Any) -> threading.Thread:
+    """Starts a thread of the blocking pool."""
+    thread = threading.Thread(target=target, args=(argument,), name="tonio-blocking")
+    thread.start()
+    return thread
+
+
+def join_thread(thread: threading.Thread) -> None:
+    thread.join()
+
+
+def current_thread() -> threading.Thread:
+    return threading.current_thread()
+
+
+def count_threads() -> int:
+    return threading.active_count()
+
+
+def is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def install_interrupt(handler: Callable[..., None]) -> Callable[[], None]:
+    """Makes `handler` what Ctrl-C calls, if it would raise KeyboardInterrupt now; returns what undoes that.
+
+    A handler that the program has set itself stays.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return breathe
+    signal.signal(signal.SIGINT, handler)
+
+    def restore() -> None:
+        if signal.getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return restore

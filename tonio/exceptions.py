@@ -1,0 +1,56 @@
+"""Exceptions of TonIO. `TimeoutError` is the built-in one."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CancelledError",
+    "DeadlockError",
+    "EndOfChannel",
+    "ResourceBroken",
+    "ResourceBusy",
+    "ResourceClosed",
+    "RuntimeAlreadyInitializedError",
+    "RuntimeNotInitializedError",
+    "TaskCancelled",
+    "WouldBlock",
+]
+
+
+class CancelledError(BaseException):
+    """Raised where a cancelled task waits. Clean up and let it pass; it is raised again at the next wait."""
+
+
+class TaskCancelled(Exception):
+    """Raised by awaiting the join of a task that was cancelled."""
+
+
+class WouldBlock(Exception):
+    """An operation that must not wait would have to."""
+
+
+class DeadlockError(RuntimeError):
+    """Nothing can ever wake what waits."""
+
+
+class RuntimeNotInitializedError(RuntimeError):
+    """Something that needs a running runtime was used without one."""
+
+
+class RuntimeAlreadyInitializedError(RuntimeError):
+    """A runtime was started where one is running already."""
+
+
+class ResourceBroken(Exception):
+    """The other side is gone."""
+
+
+class EndOfChannel(ResourceBroken):
+    """No message is left and none will come."""
+
+
+class ResourceClosed(Exception):
+    """It was closed on this side."""
+
+
+class ResourceBusy(Exception):
+    """Another task is using it in a way that does not allow for two."""

@@ -1,0 +1,5 @@
+"""Networking."""
+
+from tonio.net import socket
+
+__all__ = ["socket"]
