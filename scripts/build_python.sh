@@ -50,18 +50,30 @@ fetch_releases() {
 }
 step "asking apt where Debian's archive is" "$log" 0 fetch_releases
 
-# By the label in the signed release file, so neither third parties nor the security archive count.
-# shellcheck disable=SC2016
-archive=$(apt-get "${private_apt[@]}" indextargets \
-    --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)|$(SIGNED_BY)' 2>/dev/null |
-    grep -m 1 -E '^Debian\|Debian\|' || true)
+# Prints "URI|keyring" of Debian's archive. It is known by the label in its signed release file, so
+# third parties do not count, nor does the security archive.
+find_archive() {
+    local release target uri keyring
+    grep -lxF 'Origin: Debian' "$work"/apt/lists/*Release | xargs -r grep -lxF 'Label: Debian' |
+        while read -r release; do
+            # shellcheck disable=SC2016
+            apt-get "${private_apt[@]}" indextargets --no-release-info \
+                --format '$(FILENAME)|$(REPO_URI)|$(SIGNED_BY)' |
+                while IFS='|' read -r target uri keyring; do
+                    case $target in
+                    "${release%InRelease}"* | "${release%Release}"*) echo "$uri|$keyring" ;;
+                    esac
+                done
+        done | head -n 1
+}
+archive=$(find_archive 2>>"$log" || true)
 if [ -z "$archive" ]; then
     say "apt has no working source of Debian's archive on this system"
     exit 3
 fi
-IFS='|' read -r _ _ uri keyring <<<"$archive"
+IFS='|' read -r uri keyring <<<"$archive"
 case $keyring in
-/*) ;;
+/*) ;; # none is named, or the key itself is
 *) keyring=/usr/share/keyrings/debian-archive-keyring.gpg ;;
 esac
 signed_by=""

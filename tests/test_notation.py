@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-import textwrap
+import linecache
 import threading
 
 import pytest
@@ -130,6 +130,5 @@ async def test_assertions_explain_themselves() -> None:
         assert sum(numbers) == await helper()
     assert "3 = sum([1, 2])" in str(caught.value)
     assert caught.value.__traceback__ is not None
-    number = caught.value.__traceback__.tb_lineno
-    line = textwrap.dedent(open(__file__).read()).splitlines()[number - 1]  # noqa: ASYNC230, SIM115
-    assert "sum(numbers) ==" in line
+    line = linecache.getline(__file__, caught.value.__traceback__.tb_lineno)
+    assert "assert sum(numbers) == await helper()" in line

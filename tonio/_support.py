@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def current_thread() -> threading.Thread:
 
 def count_threads() -> int:
     return threading.active_count()
+
+
+def after_fork(hook: Callable[[], None]) -> None:
+    """Has `hook` called in the child of every fork."""
+    os.register_at_fork(after_in_child=hook)
 
 
 def is_main_thread() -> bool:

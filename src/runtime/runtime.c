@@ -21,6 +21,7 @@
 
 _Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
 PyObject *runtime_breathe;
+uint64_t fork_count;
 
 static Mutex registry_mutex; /* guards the next two */
 static Runtime *registry;
@@ -537,6 +538,26 @@ signals_end(SignalState *state)
     PyErr_SetRaisedException(error);
 }
 
+/* ---- fork ------------------------------------------------------------------------------------------------ */
+
+/* Called in the child. The poller is shared with the parent: it is closed before anything can be deregistered, which would
+ * silence the parent. The run loop notices and leaves. */
+static PyObject *
+forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
+{
+    registry_mutex = (Mutex){0}; /* another thread, which is gone, may have held it */
+    for (Runtime *runtime = registry; runtime != NULL; runtime = runtime->next) {
+        poller_abandon(&runtime->driver.poller);
+    }
+    registry = NULL;
+    fork_count++;
+    current_worker = NULL;
+    pool_runtime = NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef forked_def = {"forked", forked, METH_NOARGS, NULL};
+
 /* ---- one run --------------------------------------------------------------------------------------------- */
 
 typedef struct RuntimeOptions {
@@ -623,6 +644,7 @@ registry_add(Runtime *runtime)
 {
     mutex_lock(&registry_mutex);
     runtime->serial = ++last_serial;
+    runtime->forks = fork_count;
     runtime->next = registry;
     registry = runtime;
     mutex_unlock(&registry_mutex);
@@ -731,6 +753,14 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
         atomic_store_explicit(&runtime->main_task, task, memory_order_relaxed);
         runtime_start_task(runtime, task);
         worker_main(&runtime->workers[0]);
+        if (runtime_is_forked(runtime)) {
+            /* what other threads may have been changing is left alone */
+            signals_end(&signals);
+            PyErr_SetString(PyExc_RuntimeError,
+                            "the process was forked while the runtime ran: a child must exec, call os._exit(), or "
+                            "start a runtime of its own from a fresh call");
+            return NULL;
+        }
         runtime_end(runtime);
         signals_end(&signals);
         outcome = runtime_outcome(runtime);
@@ -990,6 +1020,12 @@ runtime_module_init(PyObject *module)
     if (runtime_breathe == NULL || worker_main_function == NULL) {
         return -1;
     }
+    PyObject *hook = PyCFunction_New(&forked_def, NULL);
+    PyObject *done = hook == NULL ? NULL : PyObject_CallMethod(support, "after_fork", "N", hook);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
     if (PyModule_AddType(module, &Runtime_Type) < 0) {
         return -1;
     }

@@ -113,6 +113,7 @@ struct Runtime {
     PyObject *
         interrupt; /* owned: SystemExit, KeyboardInterrupt ... that ends the run whatever the rest does */
 
+    uint64_t forks;              /* `fork_count` when it started: in a forked child they differ */
     bool on_main_thread; /* worker 0 is the interpreter's main thread: it handles signals */
     BlockingPool *pool;
     Runtime *next; /* in the list of running runtimes; guarded by its lock */
@@ -126,6 +127,17 @@ bool runtime_has_strangers(Runtime *runtime);
 
 /* The worker that the calling thread is, or NULL. */
 extern _Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
+
+/* How often this process is the child of a fork. Written while there is only one thread. */
+extern uint64_t fork_count;
+
+/* Has the process been forked while the runtime ran? Then this is the child, which has none of its other threads: the run
+ * cannot go on. */
+static inline bool
+runtime_is_forked(const Runtime *runtime)
+{
+    return runtime->forks != fork_count;
+}
 
 static inline bool
 runtime_is_closing(Runtime *runtime)

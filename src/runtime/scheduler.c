@@ -696,7 +696,7 @@ scheduler_run_worker(Worker *worker)
     Runtime *runtime = worker->runtime;
 
     worker->period_start = clock_now_ns();
-    for (;;) {
+    while (!runtime_is_forked(runtime)) {
         Task *task = worker_next(worker);
         if (task == NULL) {
             if (atomic_load_explicit(&runtime->phase, memory_order_acquire) == RUNTIME_ENDED) {
