@@ -16,8 +16,10 @@ help: ## list the targets
 
 .PHONY: test
 test: build ## run all tests: pytest, then the C unit tests
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory test-core
+	@status=0; \
+	$(PYTHON) -m pytest $(PYTEST_ARGS) || status=$$?; \
+	scripts/test_core.sh plain || status=$$?; \
+	exit $$status
 
 .PHONY: demo
 demo: build ## serve and fetch the standard library on all cores, compare every byte

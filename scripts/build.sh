@@ -8,9 +8,9 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/scripts/common.sh"
 cd "$root"
-PATH=$root/.venv/bin:$PATH
 
 scripts/bootstrap.sh project
+PATH=$root/.venv/bin:$PATH
 case ${1:-} in
 "") ;;
 debug) meson configure build/python -Dbuildtype=debug -Dchecks=true ;;

@@ -12,14 +12,14 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 prefix=$TONIO_CACHE/python3.13t
-log=$TONIO_CACHE/build.log
+logs=$TONIO_CACHE/logs
 
 build_packages="gcc libc6-dev make xz-utils pkg-config ca-certificates libbz2-dev libffi-dev liblzma-dev
     libreadline-dev libsqlite3-dev libssl-dev uuid-dev zlib1g-dev"
 # Needed later by the project itself; all in one go is faster.
 project_packages="libcmocka-dev curl"
 
-mkdir -p "$TONIO_CACHE"
+mkdir -p "$logs"
 touch "$TONIO_CACHE/lock"
 with_lock 9 "$TONIO_CACHE/lock" "builds Python"
 if [ -x "$prefix/bin/python3.13t" ]; then
@@ -48,7 +48,7 @@ fetch_releases() {
     apt-get "${private_apt[@]}" -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false \
         -o Acquire::IndexTargets::deb-src::Sources::DefaultEnabled=false update || true
 }
-step "asking apt where Debian's archive is" "$log" 0 fetch_releases
+step "asking apt where Debian's archive is" "$logs/releases" 0 fetch_releases
 
 # Prints "URI|keyring" of Debian's archive. It is known by the label in its signed release file, so
 # third parties do not count, nor does the security archive.
@@ -66,7 +66,7 @@ find_archive() {
                 done
         done | head -n 1
 }
-archive=$(find_archive 2>>"$log" || true)
+archive=$(find_archive 2>>"$logs/releases" || true)
 if [ -z "$archive" ]; then
     say "apt has no working source of Debian's archive on this system"
     exit 3
@@ -95,10 +95,10 @@ download() {
 download_any() {
     (download forky) || (download trixie)
 }
-step "downloading the source of Python 3.13 from $uri" "$log" 0 download_any
+step "downloading the source of Python 3.13 from $uri" "$logs/download" 0 download_any
 
 mkdir "$work/source" "$work/root"
-tar -C "$work/source" --strip-components=1 -xf "$work"/python3.13_*.orig.tar.*
+tar -C "$work/source" --strip-components=1 -xf "$work"/python3.13_*.orig.tar.xz
 rm "$work"/python3.13_*
 
 # ---- the build ----------------------------------------------------------------------------------
@@ -110,10 +110,10 @@ configure() {
 jobs=$(getconf _NPROCESSORS_ONLN)
 unset CC CFLAGS CPPFLAGS LDFLAGS
 cd "$work/source"
-step "configuring Python 3.13t" "$log" 830 configure
+step "configuring Python 3.13t" "$logs/configure" 830 configure
 commands=$(make -n 2>/dev/null | wc -l)
-step "compiling Python 3.13t with $jobs jobs (some minutes)" "$log" "$commands" make -j "$jobs"
-step "installing Python 3.13t" "$log" 0 make install DESTDIR="$work/root"
+step "compiling Python 3.13t with $jobs jobs (some minutes)" "$logs/make" "$commands" make -j "$jobs"
+step "installing Python 3.13t" "$logs/install" 0 make install DESTDIR="$work/root"
 
 # ---- proof and publication ----------------------------------------------------------------------
 
@@ -125,8 +125,8 @@ assert sys.prefix == sys.argv[1], sys.prefix
 print(sys.version, ssl.OPENSSL_VERSION)
 ' "$1"
 }
-step "trying Python 3.13t" "$log" 0 prove "$work/root$prefix"
+step "trying Python 3.13t" "$logs/proof" 0 prove "$work/root$prefix"
 mv -T "$work/root$prefix" "$prefix"
-step "trying Python 3.13t in its place" "$log" 0 prove "$prefix"
+step "trying Python 3.13t in its place" "$logs/proof" 0 prove "$prefix"
 say "Python $("$prefix/bin/python3.13t" -c 'import platform; print(platform.python_version())')t" \
     "is in $prefix"

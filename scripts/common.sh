@@ -74,7 +74,7 @@ step() {
     wait "$ticker" 2>/dev/null || true
     [ ! -t 2 ] || printf '\r\033[K' >&2
     if [ "$status" != 0 ]; then
-        grep -nE '(^|[^a-z])(error|Error|ERROR|FAILED|E):' "$log" | tail -n 20 >&2
+        grep -nE '(^|[^a-z])(error|Error|ERROR|FAILED|E):' "$log" | tail -n 20 >&2 || true
         say "--- the end of $log:"
         tail -n 40 "$log" >&2
         fail "$label: failed with status $status"
@@ -124,9 +124,10 @@ install_packages() {
         have sudo || fail "packages are missing; as root, run: apt-get install ${missing[*]}"
         sudo -v || fail "packages are missing; run: sudo apt-get install ${missing[*]}"
     fi
-    mkdir -p "$TONIO_CACHE"
-    step "installing ${#missing[@]} system packages (${missing[*]})" \
-        "$TONIO_CACHE/packages.log" 0 apt_install "${missing[@]}"
+    mkdir -p "$TONIO_CACHE/logs"
+    say "system packages that are missing: ${missing[*]}"
+    step "installing ${#missing[@]} system packages" "$TONIO_CACHE/logs/packages" 0 \
+        apt_install "${missing[@]}"
 }
 
 # The one command that installs what is needed on a system that is no Debian. Where it is uv that it

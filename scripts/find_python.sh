@@ -15,8 +15,11 @@ scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 versions="3.15t 3.14t 3.13t"
 
-# Where uv and pipx put programs, which is not on everybody's PATH.
-PATH=$PATH:$HOME/.local/bin
+# Without this checkout's own environment, which may be activated, and with the place where uv and pipx
+# put programs.
+PATH=:$PATH:
+PATH=${PATH//:"${scripts%/*}"\/.venv\/bin:/:}
+PATH=${PATH#:}$HOME/.local/bin
 
 # Prints why an interpreter does not do; nothing if it does.
 why_not() {

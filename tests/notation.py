@@ -23,9 +23,10 @@ in the source                         in the `yield` variant
 ====================================  ===================================================
 
 That holds for the whole module, helpers and nested functions included. What has no counterpart
-stays as it is: async generators, ``async def`` with special names (``__aenter__``), and what is
-marked by `as_written`, the means of a test that mixes the notations. What cannot be expressed
-(``await`` in a comprehension, ``return`` out of a scope's block) is a SyntaxError.
+stays as it is: async generators, ``async def`` with special names (``__aenter__``), tests for the
+`await` notation only, and what is marked by `as_written`, the means of a test that mixes the
+notations (``tonio`` is the variant's there, too, so it has no ``yield_now``). What cannot be
+expressed (``await`` in a comprehension, ``return`` out of a scope's block) is a SyntaxError.
 
 Line numbers stay, so a traceback of either variant points into the source.
 """
@@ -237,7 +238,14 @@ def _last_name(node: ast.AST) -> str | None:
 
 
 def _is_as_written(node: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
-    return any(_last_name(decorator) == "as_written" for decorator in node.decorator_list)
+    for decorator in node.decorator_list:
+        if _last_name(decorator) == "as_written":
+            return True
+        if isinstance(decorator, ast.Call) and _last_name(decorator.func) == "both":
+            for keyword in decorator.keywords:
+                if keyword.arg == "notations" and "yield" not in ast.literal_eval(keyword.value):
+                    return True
+    return False
 
 
 def _own(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:

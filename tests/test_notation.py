@@ -55,6 +55,7 @@ def test_translation(written: str, meant: str) -> None:
         "class A:\n async def __aenter__(self): await x",
         "@as_written\nasync def f(): await x",
         "@notation.as_written\ndef f():\n async def g(): await x",
+        "@both(threads=(1,), notations=('await',))\nasync def f(): [x async for x in y]",
         "def f():\n yield x",
     ],
 )

@@ -593,9 +593,7 @@ def test_retrieved_error_is_not_reported(threads: int, unraisables: Unraisables)
 
 
 @both
-def test_dropped_join_of_a_cancelled_task_is_silent(
-    threads: int, unraisables: Unraisables
-) -> None:
+def test_dropped_join_of_a_cancelled_task_is_silent(threads: int, unraisables: Unraisables) -> None:
     async def main() -> None:
         join = tonio.spawn(wait_for_ever())
         await tonio.yield_now()

@@ -13,22 +13,18 @@ def breathe() -> None:
     """Nothing: while any Python code runs, the interpreter attends to what it has put off."""
 
 
-def start_thread(target: Callable[[Any], None], argument: Any, number: int) -> threading.Thread:
-    """Starts a worker thread. A `Thread` like any other, so that names, tracing and profilers see it."""
-    thread = threading.Thread(target=target, args=(argument,), name=f"tonio-worker-{number}")
-    thread.start()
+def start_thread(target: Callable[[Any], None], argument: Any, name: str) -> threading.Thread:
+    """Starts a `Thread` like any other, so that names, tracing and profilers see it."""
+    thread = threading.Thread(target=target, args=(argument,), name=name)
+    try:
+        thread.start()
+    except KeyError as error:
+        # A signal handler raised just when the thread had come to life, and `start` stumbles over
+        # its own clean-up.
+        if error.args == (thread,) and error.__context__ is not None:
+            raise error.__context__ from None
+        raise
     return thread
-
-
-def start_pool_thread(target: Callable[[Any], None], argument: Any) -> threading.Thread:
-    """Starts a thread of the blocking pool."""
-    thread = threading.Thread(target=target, args=(argument,), name="tonio-blocking")
-    thread.start()
-    return thread
-
-
-def join_thread(thread: threading.Thread) -> None:
-    thread.join()
 
 
 def current_thread() -> threading.Thread:

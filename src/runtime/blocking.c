@@ -19,6 +19,7 @@
 #include "core/parker.h"
 #include "errors.h"
 #include "runtime/scheduler.h"
+#include "runtime/thread.h"
 
 typedef enum JobState { JOB_QUEUED, JOB_RUNNING, JOB_ENDED } JobState;
 
@@ -70,8 +71,7 @@ struct BlockingPool {
         *leaver; /* owned: the thread that left last, to be joined by the next one or by the end */
 };
 
-static PyObject *support;              /* owned for ever: tonio._support */
-static PyObject *pool_thread_function; /* owned for ever */
+static void pool_thread(void *argument, PyObject *thread);
 
 int
 blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl)
@@ -178,20 +178,16 @@ pool_make_call(BlockingPool *pool, Call call)
         parker_unpark(&call.wake->parker);
     }
     if (call.start != NULL) {
-        PyObject *capsule = PyCapsule_New(call.start, "tonio.pool", NULL);
-        PyObject *thread = NULL;
-        if (capsule != NULL) {
-            thread = PyObject_CallMethod(support, "start_pool_thread", "OO", pool_thread_function,
-                                         capsule);
-            Py_DECREF(capsule);
-        }
-        if (thread == NULL) {
+        PyObject *stray;
+        if (thread_start("tonio-blocking", pool_thread, call.start, &stray) < 0) {
             mutex_lock(&pool->mutex);
             slot_leave(call.start);
             mutex_unlock(&pool->mutex);
             return -1;
         }
-        Py_DECREF(thread);
+        if (stray != NULL) {
+            runtime_interrupt(pool->runtime, stray);
+        }
     }
     return 0;
 }
@@ -211,6 +207,19 @@ job_drop(BlockingJob *job)
     atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
     job->done(job->owner, NULL, error);
     blocking_job_release(job);
+}
+
+/* A thread could not be started, but there are others: that is no error. What a signal handler raised is (stolen). */
+static void
+start_failed(Runtime *runtime, PyObject *error)
+{
+    if (PyErr_GivenExceptionMatches(error, PyExc_RuntimeError) ||
+        PyErr_GivenExceptionMatches(error, PyExc_MemoryError)) {
+        Py_DECREF(error);
+    }
+    else {
+        runtime_interrupt(runtime, error);
+    }
 }
 
 BlockingJob *
@@ -262,7 +271,7 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
     }
     mutex_unlock(&pool->mutex);
     if (!taken_back) {
-        Py_DECREF(error);
+        start_failed(runtime, error);
         return job;
     }
     atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
@@ -380,7 +389,7 @@ thread_next_job(PoolThread *self)
             call = pool_call(pool);
             mutex_unlock(&pool->mutex);
             if (pool_make_call(pool, call) < 0) {
-                PyErr_Clear(); /* the job that this was for waits for a thread that there is: this one at the latest */
+                start_failed(pool->runtime, PyErr_GetRaisedException());
             }
             return job;
         }
@@ -417,21 +426,16 @@ thread_next_job(PoolThread *self)
     }
 }
 
-static PyObject *
-pool_thread_main(PyObject *Py_UNUSED(module), PyObject *capsule)
+/* What a thread of the pool does. */
+static void
+pool_thread(void *argument, PyObject *thread)
 {
-    PoolThread *self = PyCapsule_GetPointer(capsule, "tonio.pool");
-    if (self == NULL) {
-        return NULL;
-    }
+    PoolThread *self = argument;
     BlockingPool *pool = self->pool;
-    PyObject *thread = PyObject_CallMethod(support, "current_thread", NULL);
     PyObject *before;
+    PyObject *stray = NULL;
     BlockingJob *job;
 
-    if (thread == NULL) {
-        error_report_current("in a thread of the blocking pool");
-    }
     pool_runtime = pool->runtime;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
@@ -443,37 +447,26 @@ pool_thread_main(PyObject *Py_UNUSED(module), PyObject *capsule)
         scheduler_breathe(pool->runtime);
     }
     pool_runtime = NULL;
+
     mutex_lock(&pool->mutex);
     slot_leave(self);
     self->thread = NULL;
     before = pool->leaver;
     pool->leaver = thread;
-    bool rest = !list_is_empty(&pool->queue);
-    Call call = {NULL, NULL};
-    if (rest) {
-        call = pool_call(pool);
-    }
+    Call call = pool_call(pool); /* a job may have come since it was told to leave */
     mutex_unlock(&pool->mutex);
     if (pool_make_call(pool, call) < 0) {
         error_report_current("while starting a thread of the blocking pool");
     }
-    if (before != NULL) {
-        PyObject *result = PyObject_CallMethod(support, "join_thread", "O", before);
-        if (result == NULL) {
-            error_report_current("while joining a thread of the blocking pool");
-        }
-        Py_XDECREF(result);
-        Py_DECREF(before);
-    }
-    Py_RETURN_NONE;
+    thread_join(before, &stray);
+    Py_XDECREF(before);
+    Py_XDECREF(stray); /* signal handlers run on the main thread only: there is none */
 }
-
-static PyMethodDef pool_thread_def = {"pool_thread", pool_thread_main, METH_O, NULL};
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
 void
-blocking_pool_close(BlockingPool *pool)
+blocking_pool_close(BlockingPool *pool, PyObject **stray)
 {
     List dropped;
     ListNode *node;
@@ -513,23 +506,11 @@ blocking_pool_close(BlockingPool *pool)
         if (!left) {
             break;
         }
-        if (thread != NULL) {
-            PyObject *result = PyObject_CallMethod(support, "join_thread", "O", thread);
-            if (result == NULL) {
-                error_report_current("while waiting for a thread of the blocking pool");
-            }
-            Py_XDECREF(result);
-            Py_DECREF(thread);
-        }
+        thread_join(thread, stray);
+        Py_XDECREF(thread);
     }
-    if (pool->leaver != NULL) {
-        PyObject *result = PyObject_CallMethod(support, "join_thread", "O", pool->leaver);
-        if (result == NULL) {
-            error_report_current("while waiting for a thread of the blocking pool");
-        }
-        Py_XDECREF(result);
-        Py_CLEAR(pool->leaver);
-    }
+    thread_join(pool->leaver, stray);
+    Py_CLEAR(pool->leaver);
     while (pool->slots != NULL) {
         PoolThread *slot = pool->slots;
         pool->slots = slot->next;
@@ -564,12 +545,4 @@ blocking_pool_breathe(BlockingPool *pool)
         }
     }
     mutex_unlock(&pool->mutex);
-}
-
-int
-blocking_module_init(PyObject *Py_UNUSED(module))
-{
-    support = PyImport_ImportModule("tonio._support");
-    pool_thread_function = PyCFunction_New(&pool_thread_def, NULL);
-    return support == NULL || pool_thread_function == NULL ? -1 : 0;
 }

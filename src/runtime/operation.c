@@ -46,6 +46,7 @@ next_return(Worker *worker, PyObject *value)
     }
     PyObject *before = stop->value;
     stop->value = value;
+    worker->carries = true;
     PyErr_SetRaisedException(Py_NewRef(stop));
     Py_XDECREF(before);
     return NULL;
@@ -100,6 +101,12 @@ operation_next(PyObject *self)
 void
 operation_dealloc_warn(Operation *op)
 {
+    Worker *worker = current_worker;
+
+    /* What a coroutine that is being closed wants to wait for is dropped by whoever closes it. */
+    if (worker != NULL && worker->task != NULL && (worker->task->flags & TASK_CLOSING)) {
+        return;
+    }
     /* relaxed: nobody else has the object any more */
     if (atomic_load_explicit(&op->use, memory_order_relaxed) != OPERATION_NEW) {
         return;

@@ -18,6 +18,7 @@
 #include "runtime/blocking.h"
 #include "runtime/operation.h"
 #include "runtime/scheduler.h"
+#include "runtime/thread.h"
 
 _Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
 PyObject *runtime_breathe;
@@ -30,7 +31,6 @@ static uint64_t last_serial;
 static _Atomic(Runtime *)
     main_thread_runtime;  /* what the SIGINT handler interrupts; written by the main thread */
 static PyObject *support; /* owned for ever: the module tonio._support */
-static PyObject *worker_main_function; /* owned for ever */
 
 /* ---- finding the runtime --------------------------------------------------------------------------------- */
 
@@ -395,33 +395,31 @@ worker_main(Worker *worker)
     exception_stack_leave(tstate, before);
 }
 
-/* What a worker thread runs; the capsule holds the Worker. */
-static PyObject *
-worker_thread(PyObject *Py_UNUSED(module), PyObject *capsule)
+/* What a worker thread does. */
+static void
+worker_thread(void *argument, PyObject *thread)
 {
-    Worker *worker = PyCapsule_GetPointer(capsule, "tonio.worker");
-    if (worker == NULL) {
-        return NULL;
-    }
+    Worker *worker = argument;
     Runtime *runtime = worker->runtime;
+
+    worker->thread = thread;
     worker->tstate = PyThreadState_Get();
     /* release: pairs with the acquire of all who go through the workers */
     atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
     atomic_store_explicit(&runtime->starting, false, memory_order_release);
     worker_main(worker);
-    Py_RETURN_NONE;
 }
-
-static PyMethodDef worker_thread_def = {"worker", worker_thread, METH_O, NULL};
 
 void
 scheduler_start_worker(Runtime *runtime)
 {
     bool expected = false;
+    PyObject *stray;
+    char name[32];
 
     if (runtime_is_closing(runtime) ||
-        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, true,
-                                                 memory_order_acquire, memory_order_relaxed)) {
+        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, true, memory_order_acquire,
+                                                 memory_order_relaxed)) {
         return;
     }
     int id = atomic_load_explicit(&runtime->started, memory_order_acquire);
@@ -431,16 +429,13 @@ scheduler_start_worker(Runtime *runtime)
     }
     /* The current exception belongs to the task that pushed. */
     PyObject *error = PyErr_GetRaisedException();
-    Worker *worker = &runtime->workers[id];
-    PyObject *capsule = PyCapsule_New(worker, "tonio.worker", NULL);
-    if (capsule != NULL) {
-        worker->thread =
-            PyObject_CallMethod(support, "start_thread", "OOi", worker_main_function, capsule, id);
-        Py_DECREF(capsule);
-    }
-    if (worker->thread == NULL) {
-        error_report_current("while starting a worker thread: the run goes on with fewer");
+    PyOS_snprintf(name, sizeof(name), "tonio-worker-%d", id);
+    if (thread_start(name, worker_thread, &runtime->workers[id], &stray) < 0) {
         /* `starting` stays set: no second attempt */
+        error_report_current("while starting a worker thread: the run goes on with fewer");
+    }
+    else if (stray != NULL) {
+        runtime_interrupt(runtime, stray);
     }
     PyErr_SetRaisedException(error);
 }
@@ -458,7 +453,7 @@ runtime_has_strangers(Runtime *runtime)
         Py_DECREF(count);
     }
     if (PyErr_Occurred()) {
-        error_report_current("while counting threads");
+        runtime_interrupt(runtime, PyErr_GetRaisedException()); /* a signal handler's */
     }
     return strangers;
 }
@@ -576,7 +571,8 @@ runtime_free(Runtime *runtime)
         }
     }
     if (runtime->pool != NULL) {
-        blocking_pool_close(runtime->pool);
+        PyObject *stray = NULL; /* there are no threads to wait for */
+        blocking_pool_close(runtime->pool, &stray);
     }
     task_slabs_free(runtime);
     driver_close(&runtime->driver);
@@ -666,20 +662,21 @@ registry_remove(Runtime *runtime)
 static void
 runtime_end(Runtime *runtime)
 {
+    PyObject *stray = NULL;
+
     registry_remove(runtime);
     for (int i = 1; i < runtime->worker_count; i++) {
-        if (runtime->workers[i].thread == NULL) {
-            continue;
+        /* a worker is started by one with a lower number, which has been joined: so its `thread` is there, or never will */
+        Worker *worker = &runtime->workers[i];
+        if (i < atomic_load_explicit(&runtime->started, memory_order_acquire)) {
+            thread_join(worker->thread, &stray);
         }
-        PyObject *result =
-            PyObject_CallMethod(support, "join_thread", "O", runtime->workers[i].thread);
-        if (result == NULL) {
-            error_report_current("while waiting for a worker thread");
-        }
-        Py_XDECREF(result);
     }
-    blocking_pool_close(runtime->pool);
+    blocking_pool_close(runtime->pool, &stray);
     runtime->pool = NULL;
+    if (stray != NULL) {
+        runtime_interrupt(runtime, stray);
+    }
     /* acquire: pairs with the release in runtime_leave */
     if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
         Py_BEGIN_ALLOW_THREADS while (
@@ -1016,8 +1013,7 @@ runtime_module_init(PyObject *module)
         return -1;
     }
     runtime_breathe = PyObject_GetAttrString(support, "breathe");
-    worker_main_function = PyCFunction_New(&worker_thread_def, NULL);
-    if (runtime_breathe == NULL || worker_main_function == NULL) {
+    if (runtime_breathe == NULL) {
         return -1;
     }
     PyObject *hook = PyCFunction_New(&forked_def, NULL);

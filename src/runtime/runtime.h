@@ -48,6 +48,7 @@ struct Worker {
         average_run;           /* owner writes: nanoseconds a task run takes on average, lately */
     _Atomic uint32_t progress; /* owner writes: copy of tick, for who watches */
     PyObject *stop_iteration;  /* owner: reused to carry results through `await` */
+    bool carries;              /* owner: it may still hold the last one */
     TaskCache cache;           /* owner */
     Runtime *runtime;
     PyThreadState

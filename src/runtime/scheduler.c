@@ -635,9 +635,6 @@ worker_attend(Worker *worker)
         runtime_interrupt(worker->runtime, PyErr_GetRaisedException());
     }
     Py_XDECREF(result);
-    if (worker->stop_iteration != NULL) {
-        Py_CLEAR(worker->stop_iteration); /* it may hold the result of the last await */
-    }
     if (worker->count_strangers) {
         worker->count_strangers = false;
         worker->no_strangers = !runtime_has_strangers(worker->runtime);

@@ -381,9 +381,15 @@ static Step
 task_yielded(Worker *worker, Task *task, PyObject *object, PyObject **value)
 {
     if (task->flags & TASK_CLOSING) {
+        /* It has ignored GeneratorExit. It is finalized here, as a task, which the interpreter reports: left to whichever
+         * thread drops the last reference, its next wait would fail instead of suspending, and it might go on for ever. */
         worker->awaiting = NULL;
         Py_DECREF(object);
-        PyErr_Format(PyExc_RuntimeError, "%R ignored GeneratorExit", task->top);
+        if (task->top != NULL && coroutine_check(task->top)) {
+            PyObject_CallFinalizer(task->top);
+            worker->awaiting = NULL;
+        }
+        PyErr_SetNone(PyExc_GeneratorExit);
         return task_raised(worker, task);
     }
     if (object == Py_None) {
@@ -427,6 +433,11 @@ task_send(Worker *worker, Task *task, PyObject **value)
     *value = NULL;
     result = PyIter_Send(top, sent != NULL ? sent : Py_None, &out);
     Py_XDECREF(sent);
+    if (worker->carries) {
+        /* the result of the last await has long been fetched: it is not to live on in the worker */
+        worker->carries = false;
+        Py_CLEAR(((PyStopIterationObject *)worker->stop_iteration)->value);
+    }
     switch (result) {
     case PYGEN_NEXT:
         return task_yielded(worker, task, out, value);

@@ -1,0 +1,99 @@
+"""A program that runs for long: what a run has used it gives back."""
+
+import pytest
+from helpers import run_program
+from notation import NOTATIONS
+
+SAMPLES = """
+    import gc, os, sys, threading
+
+    def sample():
+        gc.collect()
+        with open("/proc/self/statm") as file:
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        threads = len(os.listdir("/proc/self/task"))
+        descriptors = len(os.listdir("/proc/self/fd"))
+        return threads, descriptors, sys.getallocatedblocks(), resident
+
+    def grown(samples):
+        "From the first quarter of the samples, when all is warm, to the last: the least of each."
+        quarter = len(samples) // 4
+        begin = [min(values) for values in zip(*samples[quarter : 2 * quarter])]
+        end = [min(values) for values in zip(*samples[-quarter:])]
+        print(*(after - before for before, after in zip(begin, end)))
+"""
+
+MANY_RUNS = """
+    import tonio.colored as tonio
+    from tonio.colored.net import socket
+
+    async def give(value):
+        await tonio.yield_now()
+        return value
+
+    async def fail(number):
+        await tonio.sleep(0)
+        raise ValueError(number)
+
+    async def exchange():
+        with socket.socket() as listener, socket.socket() as client:
+            await listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            await client.connect(listener.getsockname())
+            server, _ = await listener.accept()
+            with server:
+                await client.sendall(b"x" * 1000)
+                await server.recv(10)
+
+    async def main():
+        await tonio.spawn(*[give(number) for number in range(TASKS)])
+        await tonio.time.timeout(tonio.sleep(1000), 0.0001)
+        await tonio.map_blocking(abs, range(10))
+        await exchange()
+        try:
+            await tonio.map(fail, range(10))
+        except ExceptionGroup:
+            pass
+        # left behind: cancelled at the end
+        tonio.map(tonio.sleep, [1000] * 10)
+        tonio.spawn(tonio.Event().wait())
+        tonio.spawn.without_tracking(give(1))
+
+    samples = []
+    for _ in range(RUNS):
+        tonio.run(main(), threads=4)
+        samples.append(sample())
+    grown(samples)
+"""
+
+ONE_RUN = """
+    import tonio.colored as tonio
+
+    async def work(number):
+        await tonio.sleep(0.0001 * (number % 2))
+        await tonio.time.timeout(tonio.Event().wait(), 0)
+        return number
+
+    async def main():
+        samples = []
+        for _ in range(RUNS):
+            await tonio.map(work, range(TASKS))
+            samples.append(sample())
+        grown(samples)
+
+    tonio.run(main(), threads=4)
+"""
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+@pytest.mark.parametrize("program", [MANY_RUNS, ONE_RUN], ids=["many runs", "one long run"])
+def test_nothing_grows(program: str, notation: str) -> None:
+    runs, tasks = 60, 1000
+    source = SAMPLES + program.replace("RUNS", str(runs)).replace("TASKS", str(tasks))
+    status, output, errors = run_program(source, notation)
+    assert (status, errors) == (0, "")
+    threads, descriptors, blocks, resident = map(int, output.split())
+    assert threads <= 0
+    assert descriptors <= 0
+    assert blocks < runs // 2  # less than a block per run
+    assert resident < 1 << 20
