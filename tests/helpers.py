@@ -1,6 +1,7 @@
 """What several test files need: a look at the process from outside, errors, other programs."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -122,29 +123,44 @@ class Unraisables:
 # --- programs ---------------------------------------------------------------------------------
 
 
-def start_program(source: str, notation: str, *arguments: object) -> subprocess.Popen[str]:
-    """Starts a Python program, written with ``await``, in a process of its own."""
-    code = translate(textwrap.dedent(source), notation)
-    return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", code, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+class Program:
+    """A Python program, written with ``await``, in a process of its own."""
 
+    def __init__(self, source: str, notation: str, *arguments: object) -> None:
+        code = translate(textwrap.dedent(source), notation)
+        self.process = subprocess.Popen(
+            # -P: the package is the installed one, wherever this runs
+            [sys.executable, "-P", "-X", "faulthandler", "-c", code, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-def finish_program(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Waits for its end: exit status, standard output and error."""
-    try:
-        output, errors = process.communicate(timeout=PROGRAM_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, errors = process.communicate()
-        raise AssertionError(f"the program hangs; so far:\n{output}\n{errors}") from None
-    return process.returncode, output, errors
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_for_line(self, line: str) -> None:
+        """It has written this, as its next line."""
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == line + "\n"
+
+    def finish(self) -> tuple[int, str, str]:
+        """Waits for its end: exit status, the rest of its standard output, standard error."""
+        try:
+            output, errors = self.process.communicate(timeout=PROGRAM_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler shows where it is
+            output, errors = self.process.communicate()
+            raise AssertionError(f"the program hangs; so far:\n{output}\n{errors}") from None
+        return self.process.returncode, output, errors
 
 
 def run_program(source: str, notation: str, *arguments: object) -> tuple[int, str, str]:
-    return finish_program(start_program(source, notation, *arguments))
+    """Runs a program to its end: exit status, standard output and error."""
+    with Program(source, notation, *arguments) as program:
+        return program.finish()

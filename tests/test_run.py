@@ -7,16 +7,16 @@ import sysconfig
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep, thread_time
 from typing import Any
 
 import pytest
 from helpers import (
+    Program,
     Unraisables,
-    finish_program,
     functions_in,
     in_thread,
     run_program,
-    start_program,
     threads_of_process,
 )
 from notation import NOTATIONS, both
@@ -185,8 +185,6 @@ def test_both_modules_export_the_same_objects() -> None:
 
 def burn(seconds: float) -> int:
     """Keeps a thread busy for so much of its own CPU time; which thread it was."""
-    from time import thread_time
-
     end = thread_time() + seconds
     while thread_time() < end:
         pass
@@ -557,7 +555,9 @@ def test_task_that_swallows_everything_does_not_hold_up_the_end(
 
     with pytest.warns(RuntimeWarning, match="immortal"):
         assert tonio.run(main(), threads=threads) == 5
-    assert [report.type for report in unraisables.take()] == [RuntimeError]
+    reports = unraisables.take()
+    assert reports
+    assert all(report.type is RuntimeError for report in reports)
 
 
 @both
@@ -660,10 +660,13 @@ def test_error_in_clean_up_does_not_hide_the_exit(threads: int) -> None:
 # --- signals ----------------------------------------------------------------------------------
 
 INTERRUPTED = """
-    import sys
+    import os, sys
     import tonio.colored as tonio
 
     state, threads = sys.argv[1], int(sys.argv[2])
+
+    def say(what):
+        os.write(1, f"{what}\\n".encode())  # in one piece, whatever other threads say
 
     async def wait(name):
         try:
@@ -678,21 +681,21 @@ INTERRUPTED = """
             else:
                 await tonio.sleep(1000)
         finally:
-            print(name, flush=True)
+            say(name)
 
     async def main():
         try:
             tonio.spawn(wait("task"), wait("task"))
             await tonio.sleep(0.01)
-            print("ready", flush=True)
+            say("ready")
             await wait("nested")
         finally:
-            print("main", flush=True)
+            say("main")
 
     try:
         tonio.run(main(), threads=threads)
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        say("interrupted")
         import signal
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.set_wakeup_fd(-1) == -1
@@ -703,11 +706,10 @@ INTERRUPTED = """
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("state", ["sleeping", "event", "spinning", "blocking"])
 def test_interrupt_cleans_up_and_leaves_run(notation: str, threads: int, state: str) -> None:
-    program = start_program(INTERRUPTED, notation, state, threads)
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    program.send_signal(signal.SIGINT)
-    status, output, errors = finish_program(program)
+    with Program(INTERRUPTED, notation, state, threads) as program:
+        program.wait_for_line("ready")
+        program.process.send_signal(signal.SIGINT)
+        status, output, errors = program.finish()
     assert (status, errors) == (0, "")
     lines = output.split()
     assert sorted(lines) == ["interrupted", "main", "nested", "task", "task"]
@@ -725,11 +727,10 @@ def test_interrupt_that_nobody_catches_ends_the_process_as_usual() -> None:
 
         tonio.run(main(), threads=2)
     """
-    program = start_program(source, "await")
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    program.send_signal(signal.SIGINT)
-    status, _, errors = finish_program(program)
+    with Program(source, "await") as program:
+        program.wait_for_line("ready")
+        program.process.send_signal(signal.SIGINT)
+        status, _, errors = program.finish()
     assert status == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert "Exception ignored" not in errors
@@ -756,11 +757,10 @@ def test_interrupt_goes_to_the_main_thread_when_a_run_is_elsewhere() -> None:
             stop.set()
         thread.join()
     """
-    program = start_program(source, "await")
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    program.send_signal(signal.SIGINT)
-    assert finish_program(program) == (0, "interrupted\nstopped\n", "")
+    with Program(source, "await") as program:
+        program.wait_for_line("ready")
+        program.process.send_signal(signal.SIGINT)
+        assert program.finish() == (0, "interrupted\nstopped\n", "")
 
 
 @both
@@ -793,24 +793,33 @@ def test_own_handler_of_interrupts_stays(threads: int) -> None:
         signal.signal(signal.SIGINT, before)
 
 
+class Alarm(Exception):
+    pass
+
+
+def raise_alarm(*_: object) -> None:
+    raise Alarm
+
+
+def kill_self(delay: float) -> None:
+    if delay:
+        sleep(delay)
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
 @both
-def test_error_of_a_signal_handler_leaves_run(threads: int) -> None:
-    class Alarm(Exception):
-        pass
-
-    def handler(*_: object) -> None:
-        raise Alarm
-
+@pytest.mark.parametrize("delay", [0.02, 0], ids=["parked", "starting a thread"])
+def test_error_of_a_signal_handler_leaves_run(threads: int, delay: float) -> None:
     log = []
 
     async def main() -> None:
-        tonio.spawn_blocking(os.kill, os.getpid(), signal.SIGUSR1)
         try:
-            await tonio.sleep(1000)
+            tonio.spawn_blocking(kill_self, delay)
+            await tonio.sleep(10)
         finally:
             log.append("main")
 
-    before = signal.signal(signal.SIGUSR1, handler)
+    before = signal.signal(signal.SIGUSR1, raise_alarm)
     try:
         with pytest.raises(Alarm):
             tonio.run(main(), threads=threads)

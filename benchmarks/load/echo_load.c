@@ -5,7 +5,7 @@
  * Every connection sends a message, waits until the same bytes are back, and sends the next. All that
  * comes back is compared with what was sent; a message begins with a number of its own, so that a
  * wrong, late or surplus byte cannot pass. After the warm-up a window of SECONDS or REQUESTS is
- * measured. With -P the CPU time of that process in exactly this window is told too. With -i the
+ * measured, and then every connection must still get its last answer. With -P the CPU time of that process in exactly this window is told too. With -i the
  * connections are only held, without a message.
  *
  * Prints one line of JSON. One thread; the caller pins it to a core that the server does not use. */
@@ -49,9 +49,10 @@ struct connection {
     int64_t started;
 };
 
-/* What is measured in the window; the clocks hold the values of its beginning. */
+/* What is measured in the window; until it closes, the clocks hold the values of its beginning. */
 struct window {
     uint64_t requests;
+    double seconds;
     int64_t start, own_cpu, server_cpu;
     uint64_t latencies[64 * SUB_COUNT];
 };
@@ -59,6 +60,8 @@ struct window {
 static struct options options = {.connections = 64, .size = 1024, .warmup = 0.3, .seconds = 2};
 static struct window window;
 static char *message, *answer;
+static bool leaving; /* no further messages are sent */
+static int busy;     /* connections with a message on its way */
 
 static _Noreturn void
 fail(const char *format, ...)
@@ -141,17 +144,22 @@ percentile_us(double percent)
 }
 
 static void
-window_close_and_print(void)
+window_close(void)
 {
-    double seconds = (double)(clock_ns(CLOCK_MONOTONIC) - window.start) / 1e9;
-    double own_cpu = (double)(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - window.own_cpu) / 1e9;
-    double server_cpu = (double)(server_cpu_ns() - window.server_cpu) / 1e9;
+    window.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - window.start) / 1e9;
+    window.own_cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - window.own_cpu;
+    window.server_cpu = server_cpu_ns() - window.server_cpu;
+}
+
+static void
+window_print(void)
+{
     printf("{\"requests\": %" PRIu64 ", \"seconds\": %.6f, \"requests_per_second\": %.1f, "
            "\"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, \"load_cpu_seconds\": %.6f",
-           window.requests, seconds, (double)window.requests / seconds, percentile_us(50),
-           percentile_us(99), percentile_us(99.9), own_cpu);
+           window.requests, window.seconds, (double)window.requests / window.seconds,
+           percentile_us(50), percentile_us(99), percentile_us(99.9), (double)window.own_cpu / 1e9);
     if (options.server != 0) {
-        printf(", \"server_cpu_seconds\": %.6f", server_cpu);
+        printf(", \"server_cpu_seconds\": %.6f", (double)window.server_cpu / 1e9);
     }
     puts("}");
 }
@@ -200,6 +208,7 @@ connection_start(struct connection *connection, int64_t now)
     connection->number++;
     connection->sent = connection->received = 0;
     connection->started = now;
+    busy++;
     connection_send(connection);
 }
 
@@ -224,19 +233,25 @@ connection_receive(struct connection *connection)
     connection->received += received;
     if (connection->received == options.size) {
         int64_t now = clock_ns(CLOCK_MONOTONIC);
-        window.requests++;
-        window.latencies[latency_bin(now - connection->started)]++;
-        connection_start(connection, now);
+        busy--;
+        if (!leaving) {
+            window.requests++;
+            window.latencies[latency_bin(now - connection->started)]++;
+            connection_start(connection, now);
+        }
     }
 }
 
-/* Runs the load for some seconds or, if that is not 0, some requests. */
+/* Runs the load until the window has so many requests or so many seconds have passed; when leaving,
+ * until all answers are there. */
 static void
 run_load(int poller, double seconds, uint64_t requests)
 {
     struct epoll_event events[MAX_EVENTS];
     int64_t end = clock_ns(CLOCK_MONOTONIC) + (int64_t)(seconds * 1e9);
-    while (requests > 0 ? window.requests < requests : clock_ns(CLOCK_MONOTONIC) < end) {
+    while (leaving        ? busy > 0
+           : requests > 0 ? window.requests < requests
+                          : clock_ns(CLOCK_MONOTONIC) < end) {
         int count = epoll_wait(poller, events, MAX_EVENTS, PATIENCE_MS);
         if (count == 0) {
             fail("no answer for %d s", PATIENCE_MS / 1000);
@@ -340,6 +355,9 @@ main(int count, char **arguments)
         window_open();
         run_load(poller, options.seconds, options.requests);
     }
-    window_close_and_print();
+    window_close();
+    leaving = true;
+    run_load(poller, 0, 0);
+    window_print();
     return 0;
 }

@@ -382,7 +382,6 @@ worker_main(Worker *worker)
     _PyErr_StackItem bottom;
     _PyErr_StackItem *before = exception_stack_enter(tstate, &bottom);
 
-    worker->tstate = tstate;
     current_worker = worker;
     if (PyContext_Enter(worker->context) < 0) {
         error_report_current("while entering a worker's context");
@@ -406,32 +405,32 @@ worker_thread(void *argument, PyObject *thread)
     worker->tstate = PyThreadState_Get();
     /* release: pairs with the acquire of all who go through the workers */
     atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
-    atomic_store_explicit(&runtime->starting, false, memory_order_release);
+    atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
     worker_main(worker);
 }
 
 void
 scheduler_start_worker(Runtime *runtime)
 {
-    bool expected = false;
+    int expected = START_NONE;
     PyObject *stray;
     char name[32];
 
     if (runtime_is_closing(runtime) ||
-        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, true, memory_order_acquire,
+        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, START_UNDER_WAY, memory_order_acquire,
                                                  memory_order_relaxed)) {
         return;
     }
     int id = atomic_load_explicit(&runtime->started, memory_order_acquire);
     if (id >= runtime->worker_count) {
-        atomic_store_explicit(&runtime->starting, false, memory_order_release);
+        atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
         return;
     }
     /* The current exception belongs to the task that pushed. */
     PyObject *error = PyErr_GetRaisedException();
     PyOS_snprintf(name, sizeof(name), "tonio-worker-%d", id);
     if (thread_start(name, worker_thread, &runtime->workers[id], &stray) < 0) {
-        /* `starting` stays set: no second attempt */
+        atomic_store_explicit(&runtime->starting, START_FAILED, memory_order_release);
         error_report_current("while starting a worker thread: the run goes on with fewer");
     }
     else if (stray != NULL) {
@@ -665,6 +664,15 @@ runtime_end(Runtime *runtime)
     PyObject *stray = NULL;
 
     registry_remove(runtime);
+    /* A worker that was being started just then counts itself as started before it looks at anything. acquire: pairs with
+     * the release in worker_thread */
+    if (atomic_load_explicit(&runtime->starting, memory_order_acquire) == START_UNDER_WAY) {
+        Py_BEGIN_ALLOW_THREADS
+        while (atomic_load_explicit(&runtime->starting, memory_order_acquire) == START_UNDER_WAY) {
+            sched_yield();
+        }
+        Py_END_ALLOW_THREADS
+    }
     for (int i = 1; i < runtime->worker_count; i++) {
         /* a worker is started by one with a lower number, which has been joined: so its `thread` is there, or never will */
         Worker *worker = &runtime->workers[i];
@@ -744,6 +752,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
         return NULL;
     }
 
+    runtime->workers[0].tstate = PyThreadState_Get();
     registry_add(runtime);
     Task *task = runtime_new_task(runtime, coroutine, &runtime->main_completion, 0);
     if (task != NULL) {

@@ -77,6 +77,13 @@ struct Worker {
 
 #define WORKER_SCRATCH 65536
 
+/* Where the start of a further worker stands. */
+enum {
+    START_NONE = 0,
+    START_UNDER_WAY = 1, /* until the new thread counts itself as started */
+    START_FAILED = 2,    /* no more attempts */
+};
+
 typedef enum RuntimePhase {
     RUNTIME_RUNNING,
     RUNTIME_CLOSING, /* the main task has ended: the others are cancelled, nothing new comes from outside */
@@ -98,7 +105,7 @@ struct Runtime {
     _Atomic int idle_count; /* read anywhere as a hint */
     _Atomic int searching;  /* workers that look for work */
     _Atomic int watcher;    /* id of the parked worker that looks after the busy ones, -1: none */
-    _Atomic bool starting;  /* a further worker is being started */
+    _Atomic int starting;   /* START_*: of a further worker */
 
     Mutex task_mutex; /* guards slabs and free_tasks */
     TaskSlab *slabs;

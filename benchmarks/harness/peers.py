@@ -1,0 +1,107 @@
+"""The interpreters that run the contenders: this project's, and one virtual environment per peer.
+
+All are made from one and the same Python, as interpreters differ more than libraries do. Peers live in
+the cache, outside the source tree. What is made, or why it could not be, is noted in a stamp that is
+written last: without it the environment is made anew. A failure is remembered for a day.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.machine import cache_folder
+from harness.processes import environment
+
+FAILURE_LIFETIME = 24 * 3600
+
+INSTALLS: dict[str, tuple[str, ...]] = {
+    "rust": ("--only-binary=:all:", "tonio"),
+    "uvloop": ("--no-binary=uvloop", "uvloop"),
+    "trio": ("trio",),
+}
+DISTRIBUTIONS = {"project": "tonio", "rust": "tonio", "uvloop": "uvloop", "trio": "trio"}
+
+PROBE = """
+import importlib, importlib.metadata, sys
+importlib.import_module(sys.argv[1])
+print(importlib.metadata.version(sys.argv[1]))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """An interpreter with a library, or the reason why there is none."""
+
+    name: str
+    python: Path
+    version: str = ""
+    problem: str = ""
+
+
+def base_python() -> Path:
+    """The interpreter that this one's virtual environment was made from."""
+    return Path(getattr(sys, "_base_executable", sys.executable))
+
+
+def probe(name: str, python: Path) -> Peer:
+    command = [str(python), "-c", PROBE, DISTRIBUTIONS[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return Peer(name, python, problem=reason)
+    return Peer(name, python, version=done.stdout.strip())
+
+
+def install(name: str, folder: Path, log: Path) -> Peer:
+    """Makes the peer's environment from nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    steps = [[str(base_python()), "-m", "venv", str(folder)], [*pip, *INSTALLS[name]]]
+    with log.open("w") as output:
+        for step in steps:
+            done = subprocess.run(step, stdout=output, stderr=output, check=False)
+            if done.returncode != 0:
+                return Peer(name, python, problem=f"cannot be installed, see {log}")
+    return probe(name, python)
+
+
+def installed(name: str, *, refresh: bool, say: Callable[[str], None]) -> Peer:
+    folder = cache_folder() / "peers" / name
+    stamp = folder.with_suffix(".json")
+    key = f"{base_python().resolve()} {sys.version} {' '.join(INSTALLS[name])}"
+    if not refresh and stamp.exists():
+        noted = json.loads(stamp.read_text())
+        fresh = not noted["problem"] or time.time() - stamp.stat().st_mtime < FAILURE_LIFETIME
+        if noted["key"] == key and fresh:
+            return Peer(name, folder / "bin" / "python", noted["version"], noted["problem"])
+    say(f"setting up the peer {name} (once; a minute or two where it must be compiled) ...")
+    stamp.unlink(missing_ok=True)
+    peer = install(name, folder, folder.with_suffix(".log"))
+    new = stamp.with_suffix(".new")
+    new.write_text(json.dumps({"key": key, "version": peer.version, "problem": peer.problem}))
+    new.rename(stamp)
+    return peer
+
+
+def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
+    """All peers by name; `python` is the plain interpreter, `project` the one with this project."""
+    peers = {
+        "python": Peer("python", base_python(), version=sys.version.split()[0]),
+        "project": probe("project", Path(sys.executable)),
+    }
+    for name in INSTALLS:
+        if name == "rust" and (other := os.environ.get("TONIO_PEER")):
+            peers[name] = probe(name, Path(other))
+        else:
+            peers[name] = installed(name, refresh=refresh, say=say)
+    return peers

@@ -1,0 +1,113 @@
+"""Runs what is measured: each time a new process, on the cores it is given, within a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.machine import BENCHMARKS, BUILD, ROOT
+
+PORT_LIMIT = 20.0
+C_PROGRAMS = {"epoll_echo": "peers/epoll_echo.c", "echo_load": "load/echo_load.c"}
+
+type Command = Sequence[str | Path]
+
+
+class MeasurementError(Exception):
+    """A program crashed, hung or did not say what it should."""
+
+
+def environment() -> dict[str, str]:
+    """The caller's, without what could change an interpreter or rebuild the extension meanwhile."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    kept["MESONPY_EDITABLE_SKIP"] = str(ROOT / "build" / "python")
+    return kept
+
+
+def start(command: Command, core: int | None, **options: Any) -> subprocess.Popen[str]:
+    """Starts a process; with a core, it and its threads stay there (affinity is inherited)."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, mine if core is None else {core})
+    try:
+        return subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            **options,
+        )
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def last_line(text: str, count: int = 1) -> str:
+    return "\n".join(text.strip().splitlines()[-count:])
+
+
+def run(command: Command, core: int | None, limit: float) -> dict[str, Any]:
+    """Runs a program to its end; its last line of output is its result in JSON."""
+    process = start(command, core, stderr=subprocess.PIPE)
+    try:
+        output, errors = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise MeasurementError(f"no result within {limit:.0f} s") from None
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode != 0:
+        reason = last_line(errors, 3) or "no message"
+        raise MeasurementError(f"exit status {process.returncode}: {reason}")
+    try:
+        return json.loads(last_line(output))
+    except json.JSONDecodeError:
+        raise MeasurementError(f"no result in its output {output[-200:]!r}") from None
+
+
+@contextlib.contextmanager
+def server(command: Command, core: int | None) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server and its port, which it prints first. It is killed at the end, and must live until then."""
+    log = BUILD / "server.log"
+    with log.open("w+") as errors, start(command, core, stderr=errors) as process:
+        try:
+            port = _read_port(process, log)
+            yield process, port
+            if process.poll() is not None:
+                raise MeasurementError(f"the server died: {last_line(log.read_text(), 3)}")
+        finally:
+            process.kill()
+
+
+def _read_port(process: subprocess.Popen[str], log: Path) -> int:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], PORT_LIMIT)
+    line = process.stdout.readline() if ready else ""
+    if not line:
+        raise MeasurementError(f"the server does not start: {last_line(log.read_text(), 3)}")
+    return int(json.loads(line)["port"])
+
+
+def build_c_programs() -> dict[str, Path]:
+    """Compiles the programs in C whose source is newer than what is in the build folder."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CC", "cc").split()
+    built = {}
+    for name, source in C_PROGRAMS.items():
+        target, file = BUILD / name, BENCHMARKS / source
+        if not target.exists() or target.stat().st_mtime <= file.stat().st_mtime:
+            fresh = target.with_suffix(f".{time.time_ns()}")
+            options = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-o", str(fresh)]
+            subprocess.run([*compiler, *options, str(file)], check=True)
+            fresh.rename(target)
+        built[name] = target
+    return built

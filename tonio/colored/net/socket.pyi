@@ -1,0 +1,3 @@
+"""The same as `tonio.net.socket`."""
+
+from tonio.net.socket import *
