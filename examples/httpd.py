@@ -31,7 +31,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from http import HTTPStatus
 from time import monotonic, strftime
@@ -53,15 +53,29 @@ MAX_RECENT_SIZE = 64 * 1024  # ... of at most this size each
 LINGER_SECONDS = 2.0  # how long a closing connection may go on sending ...
 LINGER_SIZE = 1024 * 1024  # ... and how much
 
-OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-# What accept(2) reports about one dead connection, not about the listening socket.
-STILLBORN = {errno.ECONNABORTED, errno.EPROTO, errno.ETIMEDOUT, errno.EHOSTUNREACH}
 NO_SUCH_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 
 
 def log(message: str) -> None:
     """Writes one line to standard error; one call, so that the lines of two threads never mix."""
     sys.stderr.write(f"{strftime('%H:%M:%S')} {message}\n")
+
+
+def share_keys(*tables: Mapping[Any, Any]) -> list[Any]:
+    """Makes ``table.get(key)`` as fast in all threads as in the one that has made the table.
+
+    To look at a key that is no string, and that only another thread refers to, CPython 3.13t
+    spins on a lock for 20 microseconds. h11 does that several times per request. It does not
+    happen while a second thread has a reference to the key too: the list that is returned here.
+    """
+    keys: list[Any] = []
+    thread = threading.Thread(target=lambda: keys.extend(key for table in tables for key in table))
+    thread.start()
+    thread.join()
+    return keys
+
+
+H11_KEYS = share_keys(h11._readers.READERS, h11._writers.WRITERS)
 
 
 # --- answers ----------------------------------------------------------------------------------
@@ -258,18 +272,17 @@ class Site:
         mimetypes.init()  # here, rather than in the first few jobs at the same time
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request. Errors that are not the client's fault are raised."""
+        """The answer to a request, perhaps with a body for HEAD too. Raises what is our fault."""
         try:
             return self._find(request)
         except HTTPError as error:
-            answer = error.answer
+            return error.answer
         except PermissionError:
-            answer = failure(HTTPStatus.FORBIDDEN)
+            return failure(HTTPStatus.FORBIDDEN)
         except OSError as error:
             if error.errno not in NO_SUCH_FILE:
                 raise
-            answer = failure(HTTPStatus.NOT_FOUND)
-        return replace(answer, body=b"") if request.method == "HEAD" else answer
+            return failure(HTTPStatus.NOT_FOUND)
 
     def _find(self, request: Request) -> Answer:
         if not request.version.startswith("1."):
@@ -287,7 +300,7 @@ class Site:
             try:
                 path, info = self._resolve([*names, "index.html"])
             except FileNotFoundError:
-                return self._listing(names, path, with_body=request.method == "GET")
+                return self._listing(names, path)
         elif wants_folder:
             raise HTTPError(HTTPStatus.NOT_FOUND)
         if not stat.S_ISREG(info.st_mode):  # opening a pipe or a device would do something
@@ -316,7 +329,7 @@ class Site:
         _, mark, query = target.partition("?")
         return failure(HTTPStatus.MOVED_PERMANENTLY, Location=f"/{folder}{mark}{query}")
 
-    def _listing(self, names: list[str], path: str, *, with_body: bool) -> Answer:
+    def _listing(self, names: list[str], path: str) -> Answer:
         with os.scandir(path) as entries:
             found = sorted(entry.name + "/" * entry.is_dir() for entry in entries)
         if names:
@@ -327,8 +340,7 @@ class Site:
             for name in found
         )
         title = html.escape("/".join(["Index of ", *names, ""]))
-        answer = page(HTTPStatus.OK, title, f"<ul>\n{rows}\n</ul>\n")
-        return answer if with_body else replace(answer, body=b"")
+        return page(HTTPStatus.OK, title, f"<ul>\n{rows}\n</ul>\n")
 
     def _file(self, path: str, request: Request) -> Answer:
         file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
@@ -346,7 +358,7 @@ class Site:
 
             headers += [("Content-Type", content_type(path)), ("Accept-Ranges", "bytes")]
             status, start, stop = HTTPStatus.OK, 0, size
-            if request.method == "HEAD":
+            if request.method == "HEAD":  # there is no body to be read
                 return Answer(status, headers, size)
             asked, if_range = request.header("range"), request.header("if-range")
             if asked is not None and if_range in (None, etag, headers[1][1]):
@@ -398,8 +410,8 @@ class Server:
         self.patience = patience
         self.cache = cache
         self.quiet = quiet
-        # The key is all that was received: whole requests only, so nothing needs to be parsed to
-        # know that the answer fits. Single dictionary operations are safe from all threads.
+        # The key is a whole request and nothing after it, so that what arrives as these bytes
+        # needs no parsing. Single operations of a dictionary are safe from all threads.
         self.recent: dict[bytes, Remembered] = {}
 
     async def serve(self, listener: socket.socket) -> None:
@@ -408,11 +420,7 @@ class Server:
             while True:
                 try:
                     sock, address = await listener.accept()
-                except OSError as error:
-                    if error.errno in STILLBORN:
-                        continue
-                    if error.errno not in OUT_OF_RESOURCES:
-                        raise
+                except OSError as error:  # out of descriptors, most likely
                     log(f"cannot accept: {error}")
                     await tonio.sleep(0.1)  # until some connection has ended
                     continue
@@ -437,8 +445,8 @@ class Server:
         first = True
         while received is not None:
             if not received:
-                received, in_time = await time.timeout(sock.recv(RECEIVE_SIZE), self.patience)
-                if not in_time and first:
+                received, _ = await time.timeout(sock.recv(RECEIVE_SIZE), self.patience)
+                if received is None and first:
                     await self.refuse(sock, peer, HTTPStatus.REQUEST_TIMEOUT)
                 if not received:  # it is gone, or had nothing more to ask for a long time
                     return
@@ -448,7 +456,7 @@ class Server:
             first = False
 
             try:
-                known = self.recent[received]
+                known = self.recent[received]  # not get(): see share_keys
             except KeyError:
                 known = None
             if known is not None and monotonic() < known.expires:
@@ -468,12 +476,14 @@ class Server:
         try:
             parser.receive_data(received)
             while (event := parser.next_event()) is h11.NEED_DATA:
-                more, in_time = await time.timeout(
+                more, _ = await time.timeout(
                     sock.recv(RECEIVE_SIZE), max(deadline - monotonic(), 0.0)
                 )
-                if not in_time:
-                    return await self.refuse(sock, peer, HTTPStatus.REQUEST_TIMEOUT)
+                if more is None:
+                    await self.refuse(sock, peer, HTTPStatus.REQUEST_TIMEOUT)
+                    return None
                 parser.receive_data(more)
+                received += more
             assert isinstance(event, h11.Request)
             # Nobody sends a body with GET: rather than read it, we close after the answer.
             has_body = not isinstance(parser.next_event(), h11.EndOfMessage)
@@ -482,10 +492,12 @@ class Server:
             too_large = status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             if too_large and b"\n" not in parser.trailing_data[0]:
                 status = HTTPStatus.REQUEST_URI_TOO_LONG
-            return await self.refuse(sock, peer, status)
+            await self.refuse(sock, peer, status)
+            return None
 
         request = Request.from_h11(event)
         keep_alive = request.keep_alive and not has_body
+        asked = monotonic()
         try:
             answer = await tonio.spawn_blocking(self.site.answer, request)
         except Exception:  # noqa: BLE001 - told to both sides
@@ -495,26 +507,27 @@ class Server:
 
         head = answer.head(keep_alive=keep_alive)
         log_text = f'"{request.method} {request.target}" {answer.status.value} {answer.size or 0}'
-        rest: bytes = parser.trailing_data[0]
-        if isinstance(answer.body, FilePart):
-            await self.send_file(sock, head, answer.body)
+        rest, body = parser.trailing_data[0], answer.body
+        if isinstance(body, FilePart):
+            await self.send_file(sock, head, body)
         else:
-            payload = head + answer.body
+            payload = head if request.method == "HEAD" else head + body
             await self.send(sock, payload)
-            if keep_alive and not rest and len(payload) <= MAX_RECENT_SIZE:
-                self.remember(received, payload, log_text)
+            if keep_alive and not rest:
+                self.remember(received, Remembered(asked + self.cache, payload, log_text))
         self.log_request(peer, log_text)
         return rest if keep_alive else None
 
-    def remember(self, received: bytes, payload: bytes, log_text: str) -> None:
-        if self.cache > 0:
+    def remember(self, received: bytes, answer: Remembered) -> None:
+        if len(answer.payload) <= MAX_RECENT_SIZE and monotonic() < answer.expires:
             if len(self.recent) >= MAX_RECENT:
                 self.recent.clear()
-            self.recent[received] = Remembered(monotonic() + self.cache, payload, log_text)
+            self.recent[received] = answer
 
     async def refuse(self, sock: socket.socket, peer: str, status: HTTPStatus) -> None:
         """Answers something that is no request."""
         answer = failure(status)
+        assert isinstance(answer.body, bytes)
         await self.send(sock, answer.head(keep_alive=False) + answer.body)
         self.log_request(peer, f"- {status.value} {answer.size}")
 
@@ -572,28 +585,8 @@ async def listen(host: str, port: int) -> tuple[socket.socket, str]:
     except BaseException:
         sock.close()
         raise
-    shown, actual_port = sock.getsockname()[:2]
-    return (
-        sock,
-        f"http://[{shown}]:{actual_port}/" if ":" in shown else f"http://{shown}:{actual_port}/",
-    )
-
-
-def share_keys(*tables: Mapping[Any, Any]) -> list[Any]:
-    """Makes ``table.get(key)`` as fast in all threads as in the one that has made the table.
-
-    To look at a key that is no string, and that only another thread refers to, CPython 3.13t
-    spins on a lock for 20 microseconds. h11 does that several times per request. It does not
-    happen while a second thread has a reference to the key too: the list that is returned here.
-    """
-    keys: list[Any] = []
-    thread = threading.Thread(target=lambda: keys.extend(key for table in tables for key in table))
-    thread.start()
-    thread.join()
-    return keys
-
-
-H11_KEYS = share_keys(h11._readers.READERS, h11._writers.WRITERS)
+    host, port = sock.getsockname()[:2]
+    return sock, f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 # --- the command line -------------------------------------------------------------------------

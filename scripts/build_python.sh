@@ -127,6 +127,6 @@ print(sys.version, ssl.OPENSSL_VERSION)
 }
 step "trying Python 3.13t" "$logs/proof" 0 prove "$work/root$prefix"
 mv -T "$work/root$prefix" "$prefix"
-step "trying Python 3.13t in its place" "$logs/proof" 0 prove "$prefix"
+prove "$prefix" >"$logs/proof"
 say "Python $("$prefix/bin/python3.13t" -c 'import platform; print(platform.python_version())')t" \
     "is in $prefix"

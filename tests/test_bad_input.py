@@ -238,6 +238,7 @@ def test_waiting_without_a_runtime() -> None:
             coroutine.send(None)
         with pytest.raises(RuntimeNotInitializedError):
             next(iter(operation))
+        tonio.run(operation, threads=1)  # it was not used up
 
 
 @both
@@ -408,7 +409,8 @@ async def test_coroutine_that_awaits_itself() -> None:
     own.append(narcissus())
     with pytest.raises(ExceptionGroup) as caught:
         await tonio.spawn(own[0])
-    assert isinstance(caught.value.exceptions[0], RuntimeError)
+    # with `await` the interpreter finds it, with ValueError
+    assert isinstance(caught.value.exceptions[0], RuntimeError | ValueError)
     await still_works()
 
 

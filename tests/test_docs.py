@@ -34,7 +34,7 @@ def snippets() -> Iterator[object]:
                 yield pytest.param(name, code, id=f"{name}:{first}")
 
 
-@pytest.mark.parametrize(("name", "code"), snippets())
+@pytest.mark.parametrize(("name", "code"), list(snippets()))
 def test_snippet_runs(name: str, code: str, tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-X", "dev", "-c", code],

@@ -116,9 +116,9 @@ class Witness:
         self.gone.set()
 
 
-def drop_when_parked(box: list[Any], gone: threading.Event) -> bool:
+def drop_when_parked(box: list[Any], gone: threading.Event, delay: float = 0.02) -> bool:
     """Drops the last reference to what is in the box. Was it gone soon?"""
-    time.sleep(0.02)  # by now the worker that made it is parked, which nobody can ask
+    time.sleep(delay)  # by now the worker that made it is parked, which nobody can ask
     box.clear()
     return gone.wait(PROMPT)
 
@@ -148,6 +148,13 @@ async def test_last_reference_dropped_by_a_blocking_job() -> None:
     box = [Witness()]
     gone = box[0].watch()
     assert await tonio.spawn_blocking(drop_when_parked, box, gone) is True
+
+
+@both(threads=(1, 4))
+async def test_last_reference_dropped_when_all_has_been_quiet_for_long() -> None:
+    box = [Witness()]
+    gone = box[0].watch()
+    assert await tonio.spawn_blocking(drop_when_parked, box, gone, 0.3) is True
 
 
 @both(threads=(2, 4))

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -89,9 +90,10 @@ async def echo(connection: socket.socket) -> None:
 
 
 async def serve(listener: socket.socket) -> None:
-    while True:
-        connection, _ = await listener.accept()
-        tonio.spawn.without_tracking(echo(connection))
+    with suppress(ResourceClosed):
+        while True:
+            connection, _ = await listener.accept()
+            tonio.spawn.without_tracking(echo(connection))
 
 
 # --- connections ------------------------------------------------------------------------------
@@ -178,12 +180,13 @@ async def test_acceptors_share_the_connections() -> None:
     done = tonio.Event()
 
     async def acceptor(listener: socket.socket) -> None:
-        while True:
-            connection, address = await listener.accept()
-            connection.close()
-            accepted.append(address)
-            if len(accepted) == count:
-                done.set()
+        with suppress(ResourceClosed):
+            while True:
+                connection, address = await listener.accept()
+                connection.close()
+                accepted.append(address)
+                if len(accepted) == count:
+                    done.set()
 
     async def client(_: int) -> Any:
         with socket.socket() as sock:
@@ -195,8 +198,8 @@ async def test_acceptors_share_the_connections() -> None:
         acceptors = tonio.spawn(*[acceptor(listener) for _ in range(4)])
         own = await tonio.map(client, range(count))
         assert await done.wait(10)
-        acceptors.cancel()
         assert sorted(accepted) == sorted(own)
+    await acceptors
 
 
 @both

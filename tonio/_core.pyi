@@ -1,11 +1,12 @@
 """Types of the C core.
 
-Whatever can be waited for is an `Operation[T]`: `await operation` has the type T, and so has `yield from
-operation`. The type of `yield operation` cannot be known to a checker; annotate what it is assigned to.
+Whatever can be waited for is an `Operation[T]`: `await operation` has the type T, and so has
+`yield from operation`. The type of `yield operation` cannot be known to a checker: annotate what
+it is assigned to.
 """
 
 from collections.abc import Awaitable, Buffer, Callable, Generator, Iterable
-from typing import Any, Self, final, overload, type_check_only
+from typing import Any, Literal, Self, final, overload, type_check_only
 
 # What can be spawned, run or waited for with a time limit.
 type Runnable[T] = Generator[Any, Any, T] | Awaitable[T]
@@ -100,6 +101,7 @@ def map_blocking[A, T](fn: Callable[[A], T], xs: Iterable[A], /) -> Join[list[T]
 def delegate[T](coro: Runnable[T], /) -> Operation[T]: ...
 def current_task() -> Task: ...
 def yield_now() -> Operation[None]: ...
+
 @final
 class Event:
     def is_set(self) -> bool: ...
@@ -134,7 +136,8 @@ def sleep(delay: float, /) -> Operation[None]: ...
 # (value, True), or (None, False) if it was too late.
 def timeout[T](
     coro: Runnable[T], timeout: float | None
-) -> Operation[tuple[T, bool] | tuple[None, bool]]: ...
+) -> Operation[tuple[T, Literal[True]] | tuple[None, Literal[False]]]: ...
+
 @final
 class Interval:
     def tick(self) -> Operation[None]: ...
@@ -147,7 +150,7 @@ def interval(period: float, at: float | None = None) -> Interval: ...
 type _Address = tuple[Any, ...] | str | Buffer
 
 @final
-class socket:
+class socket:  # noqa: N801 - as in the standard library
     @property
     def family(self) -> int: ...
     @property

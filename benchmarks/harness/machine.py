@@ -1,7 +1,8 @@
-"""What a figure depends on and what is written beside it: the machine, the interpreter, the commit."""
+"""What is written beside the figures, as they depend on it: machine, interpreter, commit."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -24,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def cores() -> tuple[int, int]:
-    """The core of what is measured, and the core of the load (the same one if there is no other)."""
+    """The core of what is measured, and the core of the load (the same if there is no other)."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[min(1, len(usable) - 1)]
 
@@ -52,6 +53,16 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def build_options() -> dict[str, Any]:
+    """How the extension was built: a debug build must not pass for a slow one."""
+    file = ROOT / "build" / "python" / "meson-info" / "intro-buildoptions.json"
+    if not file.exists():
+        return {}
+    wanted = ("buildtype", "optimization", "b_lto", "checks", "c_args")
+    options = json.loads(file.read_text())
+    return {option["name"]: option["value"] for option in options if option["name"] in wanted}
+
+
 def describe() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -61,5 +72,6 @@ def describe() -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "system": platform.platform(),
         "python": sys.version,
+        "build": build_options(),
         "load_average": os.getloadavg()[0],
     }

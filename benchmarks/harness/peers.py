@@ -1,8 +1,9 @@
 """The interpreters that run the contenders: this project's, and one virtual environment per peer.
 
-All are made from one and the same Python, as interpreters differ more than libraries do. Peers live in
-the cache, outside the source tree. What is made, or why it could not be, is noted in a stamp that is
-written last: without it the environment is made anew. A failure is remembered for a day.
+All are made from one and the same Python, as interpreters differ more than libraries do. Peers
+live in the cache, outside the source tree. What is made, or why it could not be, is noted in a
+stamp that is written last: without it the environment is made anew. A failure is remembered for a
+day.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ INSTALLS: dict[str, tuple[str, ...]] = {
 }
 DISTRIBUTIONS = {"project": "tonio", "rust": "tonio", "uvloop": "uvloop", "trio": "trio"}
 
+# With -P the folder of the caller, which may be this project's with its own tonio, is not searched.
 PROBE = """
 import importlib, importlib.metadata, sys
 importlib.import_module(sys.argv[1])
@@ -52,7 +54,7 @@ def base_python() -> Path:
 
 
 def probe(name: str, python: Path) -> Peer:
-    command = [str(python), "-c", PROBE, DISTRIBUTIONS[name]]
+    command = [str(python), "-P", "-c", PROBE, DISTRIBUTIONS[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -65,7 +67,7 @@ def install(name: str, folder: Path, log: Path) -> Peer:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    pip = [str(python), "-P", "-m", "pip", "install", "--disable-pip-version-check"]
     steps = [[str(base_python()), "-m", "venv", str(folder)], [*pip, *INSTALLS[name]]]
     with log.open("w") as output:
         for step in steps:

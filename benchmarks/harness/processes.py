@@ -52,31 +52,55 @@ def last_line(text: str, count: int = 1) -> str:
     return "\n".join(text.strip().splitlines()[-count:])
 
 
-def run(command: Command, core: int | None, limit: float) -> dict[str, Any]:
+def cpu_seconds(pid: int) -> float:
+    """The CPU time of another process (the clock that `clock_getcpuclockid` names in C)."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
+
+
+def wait_for_output(process: subprocess.Popen[str], limit: float, quiet: float) -> tuple[str, str]:
+    """Waits until it ends, but not for one that is stuck: no CPU time used for `quiet` seconds."""
+    end = time.monotonic() + limit
+    used, since = 0.0, time.monotonic()
+    while True:
+        try:
+            return process.communicate(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+        if (cpu := cpu_seconds(process.pid)) > used + 0.001:
+            used, since = cpu, now
+        if now > end:
+            raise MeasurementError(f"no result within {limit:.0f} s")
+        if now > since + quiet:
+            raise MeasurementError(f"it hangs: no CPU time used for {quiet:.0f} s")
+
+
+def run(
+    command: Command, core: int | None, *, limit: float = 120, quiet: float = 5
+) -> dict[str, Any]:
     """Runs a program to its end; its last line of output is its result in JSON."""
     process = start(command, core, stderr=subprocess.PIPE)
     try:
-        output, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise MeasurementError(f"no result within {limit:.0f} s") from None
+        output, errors = wait_for_output(process, limit, quiet)
     except BaseException:
         process.kill()
-        process.wait()
+        process.communicate()
         raise
     if process.returncode != 0:
         reason = last_line(errors, 3) or "no message"
         raise MeasurementError(f"exit status {process.returncode}: {reason}")
     try:
-        return json.loads(last_line(output))
+        result: dict[str, Any] = json.loads(last_line(output))
     except json.JSONDecodeError:
         raise MeasurementError(f"no result in its output {output[-200:]!r}") from None
+    return result
 
 
 @contextlib.contextmanager
 def server(command: Command, core: int | None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server and its port, which it prints first. It is killed at the end, and must live until then."""
+    """A server and its port, which it prints first. It must live until it is killed at the end."""
     log = BUILD / "server.log"
     with log.open("w+") as errors, start(command, core, stderr=errors) as process:
         try:

@@ -23,13 +23,15 @@ class Spread:
 
 @dataclasses.dataclass
 class Results:
-    """What one suite measured: `samples[case][contender]` has one entry per round, None if it failed."""
+    """What one suite measured: `samples[case][contender]` has an entry per round, or None."""
 
     samples: dict[str, dict[str, list[dict[str, float] | None]]] = dataclasses.field(
         default_factory=dict
     )
-    notes: dict[str, None] = dataclasses.field(default_factory=dict)
-    """Why figures are missing, each once (a dict, as it keeps the order)."""
+    skipped: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """By case and contender: what the library has not (yet)."""
+    failed: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """By case and contender: how its program crashed or hung."""
 
     def add(self, case: str, contender: str, sample: dict[str, float] | None) -> None:
         self.samples.setdefault(case, {}).setdefault(contender, []).append(sample)
@@ -67,8 +69,8 @@ class Results:
 class Goal:
     """A bound on a metric that is a cost: seconds, bytes, percent of a core; less is better.
 
-    With `against`, the ratio to the best of those is bounded; else the value itself. `at_least` bounds
-    how many times *less* than the others' it is.
+    With `against`, the ratio to the best of those is bounded; else the value itself. `at_least`
+    bounds how many times *less* than the others' it is.
     """
 
     text: str

@@ -1,8 +1,9 @@
-"""An echo server on the loopback address; prints {"port": N} once it listens, and runs until killed.
+"""An echo server on the loopback address; prints {"port": N} when it listens, runs until killed.
 
     python echo_server.py CONTENDER [--threads N]
 
-Each connection has TCP_NODELAY, each receive asks for 64 KiB, and what came is sent before the next.
+Each connection has TCP_NODELAY, each receive asks for 64 KiB, and what came is sent before the
+next receive. (A Protocol has no receive: there the event loop chooses the size.)
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def tonio_yield(threads: int) -> None:
     import tonio
     from tonio.net import socket
 
-    type Steps = Generator[Any, Any, None]
+    type Steps = Generator[Any, Any]
 
     def echo(client: Any) -> Steps:
         with client:

@@ -2,8 +2,8 @@
 
     python idle.py LIBRARY [--threads N] [--tasks N] [--seconds S]
 
-First some thousand tasks sleep, none of them due: CPU time of the process in that window. Then, while
-they still sleep, a thousand further tasks sleep for random times: how late they come back.
+First some thousand tasks sleep, none of them due: CPU time of the process in that window. Then,
+while they still sleep, a thousand further tasks sleep for random times: how late they come back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from measure import Stopwatch, percentile, report
@@ -20,12 +21,13 @@ from measure import Stopwatch, percentile, report
 PROBES = 1000
 SETTLE = 0.2
 
+type Result = dict[str, float]
 type Sleep = Callable[[float], Awaitable[Any]]
 type Task = Callable[[], Coroutine[Any, Any, Any]]
 type Together = Callable[[list[Task]], Awaitable[Any]]
 
 
-async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) -> dict[str, float]:
+async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) -> Result:
     draw = random.Random(1).random
     begin = time.monotonic()
     # Sleeping starts late in a slow library; it ends by the clock, after both windows.
@@ -47,8 +49,7 @@ async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) 
         watch = Stopwatch()
         await sleep(seconds)
         cpu = watch.cpu() / watch.wall()
-        delays = [draw() * seconds for _ in range(PROBES)]
-        await together([lambda delay=delay: probe(delay) for delay in delays])
+        await together([partial(probe, draw() * seconds) for _ in range(PROBES)])
 
     await together([observe, *[sleeper] * tasks])
     return {
@@ -59,7 +60,7 @@ async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) 
     }
 
 
-def on_tonio(tasks: int, seconds: float, threads: int) -> dict[str, float]:
+def on_tonio(tasks: int, seconds: float, threads: int) -> Result:
     import tonio.colored as tonio
 
     async def together(functions: list[Task]) -> None:
@@ -68,14 +69,14 @@ def on_tonio(tasks: int, seconds: float, threads: int) -> dict[str, float]:
     return tonio.run(measure(tonio.sleep, together, tasks, seconds), threads=threads)
 
 
-def on_asyncio(tasks: int, seconds: float, _threads: int) -> dict[str, float]:
+def on_asyncio(tasks: int, seconds: float, _threads: int) -> Result:
     async def together(functions: list[Task]) -> None:
         await asyncio.gather(*[function() for function in functions])
 
     return asyncio.run(measure(asyncio.sleep, together, tasks, seconds))
 
 
-def on_trio(tasks: int, seconds: float, _threads: int) -> dict[str, float]:
+def on_trio(tasks: int, seconds: float, _threads: int) -> Result:
     import trio
 
     async def together(functions: list[Task]) -> None:
@@ -86,7 +87,7 @@ def on_trio(tasks: int, seconds: float, _threads: int) -> dict[str, float]:
     return trio.run(measure, trio.sleep, together, tasks, seconds)
 
 
-LIBRARIES: dict[str, Callable[[int, float, int], dict[str, float]]] = {
+LIBRARIES: dict[str, Callable[[int, float, int], Result]] = {
     "tonio": on_tonio,
     "asyncio": on_asyncio,
     "trio": on_trio,
@@ -94,7 +95,9 @@ LIBRARIES: dict[str, Callable[[int, float, int], dict[str, float]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="the cost of sleeping tasks, and their punctuality")
+    parser = argparse.ArgumentParser(
+        description="the cost of sleeping tasks, and their punctuality"
+    )
     parser.add_argument("library", choices=LIBRARIES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=10_000)

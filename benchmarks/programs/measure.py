@@ -1,4 +1,4 @@
-"""What the programs of this folder share: clocks, memory, and the line of JSON that is their result."""
+"""What the programs of this folder share: clocks, memory, and the JSON that is their result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Stopwatch:
 
 
 class Phases:
-    """The phases of one run and its memory, from `begin` on; what was imported before is not counted."""
+    """The phases of a run and its memory since `begin`: what was imported before is not counted."""
 
     def __init__(self, begin: Stopwatch, resident: int) -> None:
         self._watch = begin
@@ -52,7 +52,7 @@ class Phases:
 
 
 def resident_bytes(field: str) -> int:
-    """`VmRSS` (now) or `VmHWM` (the peak). Unlike the peak that getrusage tells, it is not inherited."""
+    """`VmRSS` (now) or `VmHWM` (the peak; what getrusage tells would be inherited in part)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) * 1024

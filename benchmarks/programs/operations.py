@@ -31,8 +31,8 @@ class UnavailableError(Exception):
 class Library:
     """The rows that are written alike for every library, on the few names that differ.
 
-    Where even a thin adapter would weigh on the loop that is measured, the row is written out in the
-    subclass.
+    Where even a thin adapter would weigh on the loop that is measured, the row is written out in
+    the subclass.
     """
 
     fixed: ClassVar[dict[str, int]] = {"sleeps": SLEEPERS}

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from measure import Stopwatch, report
 
@@ -56,7 +57,7 @@ def main() -> None:
         run()
         return watch.wall() * 1e3
 
-    result = {"first_ms": timed()}
+    result: dict[str, Any] = {"first_ms": timed()}
     try:
         result["later_ms"] = median([timed() for _ in range(options.runs)])
     except RuntimeError as error:

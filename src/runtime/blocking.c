@@ -20,6 +20,7 @@
 #include "errors.h"
 #include "runtime/scheduler.h"
 #include "runtime/thread.h"
+#include "support.h"
 
 typedef enum JobState { JOB_QUEUED, JOB_RUNNING, JOB_ENDED } JobState;
 
@@ -409,7 +410,7 @@ thread_next_job(PoolThread *self)
         result = parker_park(&self->parker, pool->idle_ns);
         PyEval_RestoreThread(tstate);
         if (thread_state_has_requests(tstate)) {
-            PyObject *nothing = PyObject_CallNoArgs(runtime_breathe);
+            PyObject *nothing = PyObject_CallNoArgs(support.breathe);
             if (nothing == NULL) {
                 error_report_current("in an idle thread of the blocking pool");
             }

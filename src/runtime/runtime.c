@@ -19,9 +19,9 @@
 #include "runtime/operation.h"
 #include "runtime/scheduler.h"
 #include "runtime/thread.h"
+#include "support.h"
 
 _Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
-PyObject *runtime_breathe;
 uint64_t fork_count;
 
 static Mutex registry_mutex; /* guards the next two */
@@ -30,7 +30,6 @@ static uint64_t last_serial;
 
 static _Atomic(Runtime *)
     main_thread_runtime;  /* what the SIGINT handler interrupts; written by the main thread */
-static PyObject *support; /* owned for ever: the module tonio._support */
 
 /* ---- finding the runtime --------------------------------------------------------------------------------- */
 
@@ -171,7 +170,7 @@ runnable_discard(PyObject *runnable)
 {
     if (coroutine_check(runnable)) {
         PyObject *before = PyErr_GetRaisedException();
-        PyObject *result = PyObject_CallMethod(runnable, "close", NULL);
+        PyObject *result = PyObject_CallMethodNoArgs(runnable, support.name_close);
         if (result == NULL) {
             error_report_current("while closing a coroutine that could not be started");
         }
@@ -444,11 +443,11 @@ runtime_has_strangers(Runtime *runtime)
 {
     size_t own = (size_t)atomic_load_explicit(&runtime->started, memory_order_acquire) +
                  blocking_pool_threads(runtime->pool);
-    PyObject *count = PyObject_CallMethod(support, "count_threads", NULL);
+    PyObject *count = PyObject_CallNoArgs(support.count_threads);
     bool strangers = true;
 
     if (count != NULL) {
-        strangers = PyLong_AsSize_t(count) > own;
+        strangers = PyLong_AsSize_t(count) > own || blocking_pool_is_busy(runtime->pool);
         Py_DECREF(count);
     }
     if (PyErr_Occurred()) {
@@ -508,7 +507,7 @@ signals_begin(Runtime *runtime, SignalState *state)
     if (handler == NULL) {
         return -1;
     }
-    state->restore = PyObject_CallMethod(support, "install_interrupt", "N", handler);
+    state->restore = PyObject_CallFunction(support.install_interrupt, "N", handler);
     return state->restore == NULL ? -1 : 0;
 }
 
@@ -737,7 +736,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
         runnable_discard(coroutine);
         return NULL;
     }
-    is_main = PyObject_CallMethod(support, "is_main_thread", NULL);
+    is_main = PyObject_CallNoArgs(support.is_main_thread);
     if (is_main == NULL) {
         runnable_discard(coroutine);
         runtime_free(runtime);
@@ -1017,16 +1016,8 @@ static PyMethodDef functions[] = {
 int
 runtime_module_init(PyObject *module)
 {
-    support = PyImport_ImportModule("tonio._support");
-    if (support == NULL) {
-        return -1;
-    }
-    runtime_breathe = PyObject_GetAttrString(support, "breathe");
-    if (runtime_breathe == NULL) {
-        return -1;
-    }
     PyObject *hook = PyCFunction_New(&forked_def, NULL);
-    PyObject *done = hook == NULL ? NULL : PyObject_CallMethod(support, "after_fork", "N", hook);
+    PyObject *done = hook == NULL ? NULL : PyObject_CallFunction(support.after_fork, "N", hook);
     if (done == NULL) {
         return -1;
     }

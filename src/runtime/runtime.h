@@ -127,10 +127,7 @@ struct Runtime {
     Runtime *next; /* in the list of running runtimes; guarded by its lock */
 };
 
-/* An empty Python function; calling it lets the interpreter attend to what it wants of the thread. */
-extern PyObject *runtime_breathe;
-
-/* Are there Python threads that are neither workers nor of the blocking pool? Attached; may run Python code. */
+/* Are there Python threads that may drop a reference while all workers sleep: busy ones of the blocking pool, or others? Attached; may run Python code. */
 bool runtime_has_strangers(Runtime *runtime);
 
 /* The worker that the calling thread is, or NULL. */

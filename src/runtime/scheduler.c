@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/blocking.h"
+#include "support.h"
 
 #define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
 #define WATCH_QUIET_LOOKS 50 /* looks without any movement before it retires */
@@ -629,7 +630,7 @@ worker_measure(Worker *worker, uint64_t now, uint32_t least)
 static void
 worker_attend(Worker *worker)
 {
-    PyObject *result = PyObject_CallNoArgs(runtime_breathe);
+    PyObject *result = PyObject_CallNoArgs(support.breathe);
 
     if (result == NULL) {
         runtime_interrupt(worker->runtime, PyErr_GetRaisedException());

@@ -16,6 +16,7 @@
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 #include "runtime/task_handle.h"
+#include "support.h"
 
 /* What the loop does next. Values and operations are owned by the loop; exceptions are in the thread state. */
 typedef enum Step {
@@ -464,7 +465,7 @@ task_throw(Worker *worker, Task *task, PyObject **value)
         return host_ended(worker, task, true, value);
     }
     error = PyErr_GetRaisedException();
-    if (PyObject_GetOptionalAttrString(top, "throw", &method) < 0) {
+    if (PyObject_GetOptionalAttr(top, support.name_throw, &method) < 0) {
         Py_DECREF(error);
         return task_raised(worker, task);
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "errors.h"
+#include "support.h"
 
 typedef enum TicketState { TICKET_OPEN, TICKET_TAKEN, TICKET_CANCELLED } TicketState;
 
@@ -18,7 +19,6 @@ typedef struct Ticket {
     void *argument;
 } Ticket;
 
-static PyObject *support;       /* owned for ever: the module tonio._support */
 static PyObject *main_function; /* owned for ever */
 
 static void
@@ -40,7 +40,7 @@ thread_main(PyObject *Py_UNUSED(module), PyObject *capsule)
     if (atomic_exchange_explicit(&ticket->state, TICKET_TAKEN, memory_order_acq_rel) == TICKET_CANCELLED) {
         Py_RETURN_NONE;
     }
-    thread = PyObject_CallMethod(support, "current_thread", NULL);
+    thread = PyObject_CallNoArgs(support.current_thread);
     if (thread == NULL) {
         error_report_current("in a thread of the runtime");
     }
@@ -71,7 +71,7 @@ thread_start(const char *name, ThreadBody body, void *argument, PyObject **stray
         free(ticket);
         return -1;
     }
-    thread = PyObject_CallMethod(support, "start_thread", "OOs", main_function, capsule, name);
+    thread = PyObject_CallFunction(support.start_thread, "OOs", main_function, capsule, name);
     if (thread == NULL) {
         int state = TICKET_OPEN;
         /* acq_rel: pairs with the thread's exchange */
@@ -94,7 +94,7 @@ thread_join(PyObject *thread, PyObject **stray)
     PyObject *result = NULL;
 
     while (thread != NULL && result == NULL) {
-        result = PyObject_CallMethod(thread, "join", NULL);
+        result = PyObject_CallMethodNoArgs(thread, support.name_join);
         if (result == NULL && *stray == NULL) {
             *stray = PyErr_GetRaisedException();
         }
@@ -108,7 +108,6 @@ thread_join(PyObject *thread, PyObject **stray)
 int
 thread_module_init(PyObject *Py_UNUSED(module))
 {
-    support = PyImport_ImportModule("tonio._support");
     main_function = PyCFunction_New(&thread_main_def, NULL);
-    return support == NULL || main_function == NULL ? -1 : 0;
+    return main_function == NULL ? -1 : 0;
 }

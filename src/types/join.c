@@ -118,7 +118,8 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
     TaskChain chain = {NULL, NULL, 0};
     JoinError *entry = NULL;
     PyObject *unused = NULL;
-    bool cancelled = error != NULL && (error_is_cancelled(error) || error_ends_run(error));
+    /* what ends the run leaves through it; a job's goes to who waits for the job */
+    bool cancelled = error != NULL && (error_is_cancelled(error) || (task != NULL && error_ends_run(error)));
     bool last;
     ListNode *node;
 

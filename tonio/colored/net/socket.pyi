@@ -1,3 +1,3 @@
 """The same as `tonio.net.socket`."""
 
-from tonio.net.socket import *
+from tonio.net.socket import *  # noqa: F403

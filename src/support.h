@@ -1,0 +1,28 @@
+/* Support: the functions of tonio._support and the attribute names that C code uses, looked up once.
+ *
+ * Written while the module is imported and never changed. Looking a method up by a C string makes a string object each
+ * time, which the interpreter's cache of attributes then keeps.
+ */
+#ifndef TONIO_SUPPORT_H
+#define TONIO_SUPPORT_H
+
+#include "compat.h"
+
+typedef struct Support {
+    PyObject *after_fork;
+    PyObject *breathe; /* an empty function: calling it lets the interpreter attend to what it wants of the thread */
+    PyObject *count_threads;
+    PyObject *current_thread;
+    PyObject *install_interrupt;
+    PyObject *is_main_thread;
+    PyObject *start_thread;
+    PyObject *name_close;
+    PyObject *name_join;
+    PyObject *name_throw;
+} Support;
+
+extern Support support;
+
+int support_module_init(PyObject *module);
+
+#endif
