@@ -44,7 +44,7 @@ tools_key() {
 tools_are_ready() {
     local python
     python=$(sed -n 's/^python //p' "$tools_stamp" 2>/dev/null) && [ -n "$python" ] || return 1
-    if [ -n "${TONIO_PYTHON:-}" ] && [ "$(command -v "$TONIO_PYTHON")" != "$python" ]; then
+    if [ -n "${TONIO_PYTHON:-}" ] && [ "$(program_path "$TONIO_PYTHON")" != "$python" ]; then
         return 1
     fi
     [ "$(sed -n 's/^key //p' "$tools_stamp")" = "$(tools_key "$python")" ]
@@ -62,8 +62,8 @@ prepare_tools() {
     python=$("$root/scripts/find_python.sh" 8<&-)
     mkdir -p build
     remove "$venv" "$build"
-    step "making the virtual environment" build/venv.log 0 "$python" -m venv "$venv"
-    step "installing the tools of requirements-dev.txt" build/tools.log 0 install_tools
+    step "making the virtual environment" build/venv.log "" "$python" -m venv "$venv"
+    step "installing the tools of requirements-dev.txt" build/tools.log "" install_tools
     printf 'python %s\nkey %s\n' "$python" "$(tools_key "$python")" >"$tools_stamp.new"
     mv "$tools_stamp.new" "$tools_stamp"
 }
@@ -89,7 +89,7 @@ prepare_project() {
     # By hand, since pip stumbles over a distribution that it was killed in the middle of.
     remove "$build" "$venv"/lib/python*/site-packages/{tonio-*,tonio-editable.pth,_tonio_editable_loader.py}
     mkdir -p build
-    step "building TonIO" build/project.log 0 install_project
+    step "building TonIO" build/project.log "" install_project
     project_key >"$project_stamp.new"
     mv "$project_stamp.new" "$project_stamp"
 }

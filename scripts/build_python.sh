@@ -48,7 +48,7 @@ fetch_releases() {
     apt-get "${private_apt[@]}" -o Acquire::IndexTargets::deb::Packages::DefaultEnabled=false \
         -o Acquire::IndexTargets::deb-src::Sources::DefaultEnabled=false update || true
 }
-step "asking apt where Debian's archive is" "$logs/releases" 0 fetch_releases
+step "asking apt where Debian's archive is" "$logs/releases" "" fetch_releases
 
 # Prints "URI|keyring" of Debian's archive. It is known by the label in its signed release file, so
 # third parties do not count, nor does the security archive.
@@ -95,7 +95,7 @@ download() {
 download_any() {
     (download forky) || (download trixie)
 }
-step "downloading the source of Python 3.13 from $uri" "$logs/download" 0 download_any
+step "downloading the source of Python 3.13 from $uri" "$logs/download" "" download_any
 
 mkdir "$work/source" "$work/root"
 tar -C "$work/source" --strip-components=1 -xf "$work"/python3.13_*.orig.tar.xz
@@ -110,10 +110,10 @@ configure() {
 jobs=$(getconf _NPROCESSORS_ONLN)
 unset CC CFLAGS CPPFLAGS LDFLAGS
 cd "$work/source"
-# The numbers are how many lines these print for 3.13, for the progress only.
-step "configuring Python 3.13t" "$logs/configure" 800 configure
-step "compiling Python 3.13t with $jobs jobs (some minutes)" "$logs/make" 1330 make -j "$jobs"
-step "installing Python 3.13t" "$logs/install" 0 make install DESTDIR="$work/root"
+# For the progress: how many checks and how many compiler runs it is.
+step "configuring Python 3.13t" "$logs/configure" "770 ^checking" configure
+step "compiling Python 3.13t with $jobs jobs (some minutes)" "$logs/make" "283  -c " make -j "$jobs"
+step "installing Python 3.13t" "$logs/install" "" make install DESTDIR="$work/root"
 
 # ---- proof and publication ----------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ assert sys.prefix == sys.argv[1], sys.prefix
 print(sys.version, ssl.OPENSSL_VERSION)
 ' "$1"
 }
-step "trying Python 3.13t" "$logs/proof" 0 prove "$work/root$prefix"
+step "trying Python 3.13t" "$logs/proof" "" prove "$work/root$prefix"
 mv -T "$work/root$prefix" "$prefix"
 prove "$prefix" >"$logs/proof"
 say "Python $("$prefix/bin/python3.13t" -c 'import platform; print(platform.python_version())')t" \

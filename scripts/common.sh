@@ -23,6 +23,16 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
+# The absolute path of a program that is named by a path or found on PATH; fails if there is none.
+program_path() {
+    local path
+    path=$(command -v "$1") || return 1
+    case $path in
+    /*) echo "$path" ;;
+    *) echo "$PWD/$path" ;;
+    esac
+}
+
 # Removes whole trees, also while an orphan of a killed run still writes into them.
 remove() {
     rm -rf "$@" 2>/dev/null || { sleep 1; rm -rf "$@"; }
@@ -40,17 +50,16 @@ with_lock() {
     fi
 }
 
-# show_progress LOG LABEL TOTAL: shows, while this script lives, the elapsed time and how far LOG has
-# come; TOTAL is the expected number of lines, 0 if unknown. A terminal gets a line that is written
-# anew every second, everything else one line in twenty seconds.
+# show_progress LOG LABEL EXPECTED: shows, while this script lives, the elapsed time and how far LOG has
+# come. EXPECTED is "TOTAL PATTERN", the number of lines with that pattern when all is done, or "".
+# A terminal gets a line that is written anew every second, everything else one in twenty seconds.
 show_progress() {
-    local log=$1 label=$2 total=$3 start=$SECONDS lines text
+    local log=$1 label=$2 total=${3%% *} pattern=${3#* } start=$SECONDS percent text
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        lines=$(wc -l 2>/dev/null <"$log") || lines=0
         text="$((SECONDS - start)) s"
-        if [ "$total" -gt 0 ]; then
-            lines=$((lines * 100 / total))
-            text="$((lines < 99 ? lines : 99)) %, $text"
+        if [ -n "$total" ]; then
+            percent=$(($(grep -c -e "$pattern" "$log") * 100 / total))
+            text="$((percent < 99 ? percent : 99)) %, $text"
         fi
         if [ -t 2 ]; then
             printf '\r\033[Ktonio: %s ... %s' "$label" "$text" >&2
@@ -60,14 +69,18 @@ show_progress() {
     done
 }
 
-# step LABEL LOG TOTAL COMMAND...: runs COMMAND with its output in LOG and shows progress; when it
+# step LABEL LOG EXPECTED COMMAND...: runs COMMAND with its output in LOG and shows progress; when it
 # fails, shows the end of LOG and ends the script.
 step() {
-    local label=$1 log=$2 total=$3 start=$SECONDS status=0 ticker
+    local label=$1 log=$2 expected=$3 start=$SECONDS status=0 ticker
     shift 3
     : >"$log"
-    say "$label ..."
-    show_progress "$log" "$label" "$total" 8<&- 9<&- &
+    if [ -t 2 ]; then
+        printf 'tonio: %s ...' "$label" >&2
+    else
+        say "$label ..."
+    fi
+    show_progress "$log" "$label" "$expected" 8<&- 9<&- &
     ticker=$!
     "$@" >"$log" 2>&1 </dev/null 8<&- 9<&- || status=$?
     kill "$ticker" 2>/dev/null
@@ -126,7 +139,7 @@ install_packages() {
     fi
     mkdir -p "$TONIO_CACHE/logs"
     say "system packages that are missing: ${missing[*]}"
-    step "installing ${#missing[@]} system packages" "$TONIO_CACHE/logs/packages" 0 \
+    step "installing ${#missing[@]} system packages" "$TONIO_CACHE/logs/packages" "" \
         apt_install "${missing[@]}"
 }
 

@@ -21,12 +21,13 @@ PATH=:$PATH:
 PATH=${PATH//:"${scripts%/*}"\/.venv\/bin:/:}
 PATH=${PATH#:}$HOME/.local/bin
 
-# Prints why an interpreter does not do; nothing if it does.
-why_not() {
-    "$1" -I - 2>&1 <<'PYTHON' || echo "does not run"
+# Prints "good", or why an interpreter does not do.
+judge() {
+    local verdict
+    verdict=$("$1" -I - 2>&1 <<'PYTHON'
 import importlib, os, sys, sysconfig
 
-def why_not():
+def judge():
     if sys.implementation.name != "cpython" or sys.version_info < (3, 13):
         return f"is {sys.implementation.name} {sys.version.split()[0]}, not CPython >= 3.13"
     if sysconfig.get_config_var("Py_GIL_DISABLED") != 1:
@@ -38,33 +39,30 @@ def why_not():
             return f"cannot import {name}: {error}"
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
         return "comes without its header files (Python.h)"
+    return "good"
 
-reason = why_not()
-if reason:
-    print(reason)
+print(judge())
 PYTHON
+    ) || verdict="does not run"
+    tail -n 1 <<<"${verdict:-is no Python}"
 }
 
 # Prints the path and ends the script if this interpreter does.
 try_python() {
-    local path=$1 reason
-    reason=$(why_not "$path" | tail -n 1)
-    if [ -z "$reason" ]; then
+    local path=$1 verdict
+    verdict=$(judge "$path")
+    if [ "$verdict" = good ]; then
         say "using $path"
         echo "$path"
         exit 0
     fi
-    say "not using $path: it $reason"
+    say "not using $path: it $verdict"
 }
 
 if [ -n "${TONIO_PYTHON:-}" ]; then
-    path=$(command -v "$TONIO_PYTHON") || fail "TONIO_PYTHON is set to $TONIO_PYTHON, which is no program"
-    case $path in
-    /*) ;;
-    *) path=$PWD/$path ;;
-    esac
-    reason=$(why_not "$path" | tail -n 1)
-    [ -z "$reason" ] || fail "TONIO_PYTHON is set to $TONIO_PYTHON, but it $reason"
+    path=$(program_path "$TONIO_PYTHON") || fail "TONIO_PYTHON is $TONIO_PYTHON, which is no program"
+    verdict=$(judge "$path")
+    [ "$verdict" = good ] || fail "TONIO_PYTHON is $TONIO_PYTHON, but that $verdict"
     say "using $path (TONIO_PYTHON)"
     echo "$path"
     exit 0

@@ -3,7 +3,6 @@
 #include "runtime/operation.h"
 #include "runtime/runtime.h"
 #include "runtime/task_handle.h"
-#include "runtime/thread.h"
 #include "support.h"
 #include "types/types.h"
 
@@ -11,7 +10,7 @@ static int
 core_exec(PyObject *module)
 {
     int (*const parts[])(PyObject *) = {
-        errors_module_init, support_module_init,   runtime_module_init, thread_module_init, task_handle_module_init,
+        errors_module_init, support_module_init,   runtime_module_init, task_handle_module_init,
         event_module_init,    join_module_init,    time_module_init,     timeout_module_init,
         delegate_module_init, socket_module_init,
     };

@@ -13,10 +13,10 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.after_fork, "after_fork"},
         {&support.breathe, "breathe"},
         {&support.count_threads, "count_threads"},
-        {&support.current_thread, "current_thread"},
+        {&support.enter_thread, "enter_thread"},
         {&support.install_interrupt, "install_interrupt"},
         {&support.is_main_thread, "is_main_thread"},
-        {&support.start_thread, "start_thread"},
+        {&support.start_joinable_thread, "start_joinable_thread"},
     };
     PyObject *source = PyImport_ImportModule("tonio._support");
 

@@ -12,10 +12,10 @@ typedef struct Support {
     PyObject *after_fork;
     PyObject *breathe; /* an empty function: calling it lets the interpreter attend to what it wants of the thread */
     PyObject *count_threads;
-    PyObject *current_thread;
+    PyObject *enter_thread; /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;
     PyObject *is_main_thread;
-    PyObject *start_thread;
+    PyObject *start_joinable_thread; /* of the module _thread */
     PyObject *name_close;
     PyObject *name_join;
     PyObject *name_throw;

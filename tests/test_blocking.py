@@ -261,8 +261,8 @@ async def test_jobs_can_spawn_tasks() -> None:
 
 def work_in_small_steps(started: Callable[[], Any], log: list[str]) -> None:
     """What a CancelledError can interrupt: there is always a next bytecode soon."""
-    started()
     try:
+        started()
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             time.sleep(0.001)

@@ -749,8 +749,8 @@ def test_interrupt_goes_to_the_main_thread_when_a_run_is_elsewhere() -> None:
             return "stopped"
 
         thread = threading.Thread(target=lambda: print(tonio.run(main(), threads=2)))
-        thread.start()
         try:
+            thread.start()
             threading.Event().wait()
         except KeyboardInterrupt:
             print("interrupted", flush=True)

@@ -11,6 +11,8 @@ import tonio.colored as tonio
 from tonio.colored import time
 from tonio.exceptions import CancelledError
 
+RESOLUTION = 2e-6  # the runtime's clock counts microseconds
+
 # --- the clock --------------------------------------------------------------------------------
 
 
@@ -51,7 +53,7 @@ async def test_sleep_takes_its_time_and_not_much_more() -> None:
         begun = monotonic()
         assert await tonio.sleep(0.01) is None
         late.append(monotonic() - begun - 0.01)
-    assert min(late) >= 0
+    assert min(late) >= -RESOLUTION
     assert min(late) < 0.005  # the machine may be busy elsewhere, but not five times
 
 
@@ -121,7 +123,7 @@ async def test_many_sleeps_of_random_length() -> None:
 
     await tonio.map(sleeper, [generator.uniform(0, 0.05) for _ in range(3000)])
     assert len(woken) == 3000
-    assert min(woken) >= 0
+    assert min(woken) >= -RESOLUTION
 
 
 @both

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from _thread import start_joinable_thread
 from collections.abc import Callable
 from typing import Any
+
+
+__all__ = [
+    "after_fork",
+    "breathe",
+    "count_threads",
+    "enter_thread",
+    "install_interrupt",
+    "is_main_thread",
+    "start_joinable_thread",
+]
 
 
 def breathe() -> None:
     """Nothing: while any Python code runs, the interpreter attends to what it has put off."""
 
 
-def start_thread(target: Callable[[Any], None], argument: Any, name: str) -> threading.Thread:
-    """Starts a `Thread` like any other, so that names, tracing and profilers see it."""
-    thread = threading.Thread(target=target, args=(argument,), name=name)
-    try:
-        thread.start()
-    except KeyError as error:
-        # A signal handler raised just when the thread had come to life, and `start` stumbles over
-        # its own clean-up.
-        if error.args == (thread,) and error.__context__ is not None:
-            raise error.__context__ from None
-        raise
-    return thread
-
-
-def current_thread() -> threading.Thread:
-    return threading.current_thread()
+def enter_thread(name: str) -> None:
+    """Makes the calling thread, which C code has started, known to `threading`."""
+    threading.current_thread().name = name
+    trace, profile = threading.gettrace(), threading.getprofile()
+    if trace is not None:
+        sys.settrace(trace)
+    if profile is not None:
+        sys.setprofile(profile)
 
 
 def count_threads() -> int:

@@ -205,6 +205,10 @@ class EchoCase:
     def __str__(self) -> str:
         return f"{self.connections} connections, {self.size // 1024} KiB"
 
+    def receive_size(self) -> int:
+        """What a receive asks for: 64 KiB, or more where a message would not fit."""
+        return 64 * 1024 if self.size <= 64 * 1024 else 256 * 1024
+
 
 class Echo(Suite):
     name = "echo"
@@ -246,6 +250,7 @@ class Echo(Suite):
         sample = under_load(
             self.bench,
             contender,
+            wanted.receive_size(),
             *("-c", wanted.connections, "-s", wanted.size),
             *("-w", 0.2, "-d", self.bench.settings.echo_seconds),
         )
@@ -287,12 +292,14 @@ class Echo(Suite):
         ]
 
 
-def under_load(bench: Bench, contender: Contender, *load_options: object) -> dict[str, Any]:
+def under_load(
+    bench: Bench, contender: Contender, receive_size: int, *load_options: object
+) -> dict[str, Any]:
     """Starts the contender's echo server and puts load on it from the other core."""
     if contender.peer == C_PROGRAM:
-        command: Command = [bench.c_programs["epoll_echo"]]
+        command: Command = [bench.c_programs["epoll_echo"], str(receive_size)]
     else:
-        command = bench.command(contender, "echo_server.py")
+        command = bench.command(contender, "echo_server.py", "--receive-size", receive_size)
     with server(command, bench.core(contender)) as (process, port):
         options = map(str, ("-p", port, "-P", process.pid, *load_options))
         quiet = 2 * bench.settings.idle_seconds + 15
@@ -429,7 +436,7 @@ class Idle(Suite):
             command = self.bench.command(contender, "idle.py", *options)
             return run(command, self.bench.core(contender), quiet=2 * seconds + 5)
         load = ("-i", "-c", IDLE_COUNT, "-w", 0.5, "-d", seconds)
-        sample = under_load(self.bench, contender, *load)
+        sample = under_load(self.bench, contender, 64 * 1024, *load)
         return {"cpu_percent": sample["server_cpu_seconds"] / sample["seconds"] * 100}
 
     def tables(self, results: Results) -> list[Table]:

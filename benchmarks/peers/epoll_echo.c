@@ -2,7 +2,8 @@
  *
  * Level-triggered epoll, one receive per event and one send for what it brought. What the other side
  * does not take at once is kept, and nothing more is received from that connection until it is gone.
- * Prints {"port": N} once it listens, and runs until it is killed. */
+ * Prints {"port": N} once it listens, and runs until it is killed. The only argument is how much one
+ * receive asks for (default: 64 KiB). */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_EVENTS = 1024, BUFFER_SIZE = 64 * 1024 };
+enum { MAX_EVENTS = 1024 };
 
 /* What is still to be sent to a connection; data is NULL if there is nothing. */
 struct backlog {
@@ -26,6 +27,8 @@ struct backlog {
 
 static int poller;
 static struct backlog *backlogs; /* by descriptor */
+static size_t receive_size = 64 * 1024;
+static char *buffer;
 
 static void
 fail(const char *what)
@@ -90,8 +93,7 @@ send_some(int fd, const char *data, size_t length)
 static void
 receive_and_echo(int fd)
 {
-    static char buffer[BUFFER_SIZE];
-    ssize_t received = recv(fd, buffer, sizeof buffer, 0);
+    ssize_t received = recv(fd, buffer, receive_size, 0);
     if (received < 0 && errno == EAGAIN) {
         return;
     }
@@ -129,15 +131,19 @@ send_backlog(int fd)
 }
 
 int
-main(void)
+main(int count, char **arguments)
 {
+    if (count > 1) {
+        receive_size = strtoul(arguments[1], NULL, 10);
+    }
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max < 1000000 ? files.rlim_max : 1000000;
     setrlimit(RLIMIT_NOFILE, &files);
     backlogs = calloc(files.rlim_cur, sizeof *backlogs);
     poller = epoll_create1(0);
-    if (backlogs == NULL || poller < 0) {
+    buffer = malloc(receive_size);
+    if (backlogs == NULL || buffer == NULL || poller < 0) {
         fail("start");
     }
     int listener = listen_on_loopback();
@@ -145,11 +151,11 @@ main(void)
 
     struct epoll_event events[MAX_EVENTS];
     for (;;) {
-        int count = epoll_wait(poller, events, MAX_EVENTS, -1);
-        if (count < 0 && errno != EINTR) {
+        int ready = epoll_wait(poller, events, MAX_EVENTS, -1);
+        if (ready < 0 && errno != EINTR) {
             fail("epoll_wait");
         }
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < ready; i++) {
             int fd = events[i].data.fd;
             if (fd == listener) {
                 accept_all(fd);

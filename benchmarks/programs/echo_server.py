@@ -1,9 +1,9 @@
 """An echo server on the loopback address; prints {"port": N} when it listens, runs until killed.
 
-    python echo_server.py CONTENDER [--threads N]
+    python echo_server.py CONTENDER [--threads N] [--receive-size N]
 
-Each connection has TCP_NODELAY, each receive asks for 64 KiB, and what came is sent before the
-next receive. (A Protocol has no receive: there the event loop chooses the size.)
+Each connection has TCP_NODELAY, each receive asks for the same size, and what came is sent before
+the next. (A Protocol has no receive: there the event loop chooses the size.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from measure import allow_many_files, report
 
 ADDRESS = ("127.0.0.1", 0)
 BACKLOG = 1024
-RECEIVE_SIZE = 64 * 1024
+
+type Contender = Callable[[int, int], None]
+"""Takes the number of threads and the size of a receive."""
+type Serve = Callable[[int], Coroutine[Any, Any, None]]
 
 
 def no_delay(sock: Any) -> None:
@@ -28,18 +31,18 @@ def no_delay(sock: Any) -> None:
 # ---- TonIO. Releases without `sendall` have to send in a loop. ----
 
 
-def tonio_await(threads: int) -> None:
+def tonio_await(threads: int, receive_size: int) -> None:
     import tonio.colored as tonio
     from tonio.colored.net import socket
 
     async def echo(client: Any) -> None:
         with client:
-            while data := await client.recv(RECEIVE_SIZE):
+            while data := await client.recv(receive_size):
                 await client.sendall(data)
 
     async def echo_by_send(client: Any) -> None:
         with client:
-            while data := await client.recv(RECEIVE_SIZE):
+            while data := await client.recv(receive_size):
                 while data:
                     data = data[await client.send(data) :]
 
@@ -57,7 +60,7 @@ def tonio_await(threads: int) -> None:
     tonio.run(serve(), threads=threads)
 
 
-def tonio_yield(threads: int) -> None:
+def tonio_yield(threads: int, receive_size: int) -> None:
     import tonio
     from tonio.net import socket
 
@@ -65,12 +68,12 @@ def tonio_yield(threads: int) -> None:
 
     def echo(client: Any) -> Steps:
         with client:
-            while data := (yield client.recv(RECEIVE_SIZE)):
+            while data := (yield client.recv(receive_size)):
                 yield client.sendall(data)
 
     def echo_by_send(client: Any) -> Steps:
         with client:
-            while data := (yield client.recv(RECEIVE_SIZE)):
+            while data := (yield client.recv(receive_size)):
                 while data:
                     data = data[(yield client.send(data)) :]
 
@@ -99,20 +102,20 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
-async def serve_protocol() -> None:
+async def serve_protocol(_receive_size: int) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Echo, *ADDRESS, backlog=BACKLOG)
     report({"port": server.sockets[0].getsockname()[1]})
     await server.serve_forever()
 
 
-async def serve_sock() -> None:
+async def serve_sock(receive_size: int) -> None:
     loop = asyncio.get_running_loop()
     tasks = set()
 
     async def echo(client: std_socket.socket) -> None:
         with client:
-            while data := await loop.sock_recv(client, RECEIVE_SIZE):
+            while data := await loop.sock_recv(client, receive_size):
                 await loop.sock_sendall(client, data)
 
     with std_socket.create_server(ADDRESS, backlog=BACKLOG) as listener:
@@ -126,15 +129,15 @@ async def serve_sock() -> None:
             task.add_done_callback(tasks.discard)
 
 
-def on_asyncio(serve: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[int], None]:
-    return lambda _threads: asyncio.run(serve())
+def on_asyncio(serve: Serve) -> Contender:
+    return lambda _threads, receive_size: asyncio.run(serve(receive_size))
 
 
-def on_uvloop(serve: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[int], None]:
-    def run(_threads: int) -> None:
+def on_uvloop(serve: Serve) -> Contender:
+    def run(_threads: int, receive_size: int) -> None:
         import uvloop
 
-        uvloop.run(serve())
+        uvloop.run(serve(receive_size))
 
     return run
 
@@ -142,11 +145,11 @@ def on_uvloop(serve: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[int],
 # ---- trio ----
 
 
-def trio_stream(_threads: int) -> None:
+def trio_stream(_threads: int, receive_size: int) -> None:
     import trio
 
     async def echo(stream: trio.SocketStream) -> None:
-        async for data in stream:
+        while data := await stream.receive_some(receive_size):
             await stream.send_all(data)
 
     async def serve() -> None:
@@ -157,7 +160,7 @@ def trio_stream(_threads: int) -> None:
     trio.run(serve)
 
 
-CONTENDERS: dict[str, Callable[[int], None]] = {
+CONTENDERS: dict[str, Contender] = {
     "tonio-await": tonio_await,
     "tonio-yield": tonio_yield,
     "asyncio-protocol": on_asyncio(serve_protocol),
@@ -172,9 +175,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="an echo server that runs until it is killed")
     parser.add_argument("contender", choices=CONTENDERS)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--receive-size", type=int, default=64 * 1024)
     options = parser.parse_args()
     allow_many_files()
-    CONTENDERS[options.contender](options.threads)
+    CONTENDERS[options.contender](options.threads, options.receive_size)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@
  */
 #include "runtime/blocking.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "core/parker.h"
@@ -49,7 +50,8 @@ struct PoolThread {
     bool used;             /* guarded by the pool's mutex: a thread has this slot */
     Parker parker;
     BlockingPool *pool;
-    PyObject *thread;      /* owned: threading.Thread; guarded by the pool's mutex */
+    PyObject *thread;      /* owned: the handle to join it by, once its starter has it; guarded by the pool's mutex */
+    uint64_t uses;         /* guarded by the pool's mutex: threads that have had this slot */
     PyThreadState *tstate; /* while `idle`, for who looks after its dropped references */
     unsigned long ident;
     PyMutex interrupt; /* guards job and its `interrupted` */
@@ -68,11 +70,10 @@ struct BlockingPool {
     size_t searching;    /* threads that are on their way to the queue */
     _Atomic size_t busy; /* jobs queued or running */
     bool closing;
-    PyObject
-        *leaver; /* owned: the thread that left last, to be joined by the next one or by the end */
+    PyObject *leaver;    /* owned: handle of the thread that left last; the next to leave joins it, or the end */
 };
 
-static void pool_thread(void *argument, PyObject *thread);
+static void pool_thread(void *argument);
 
 int
 blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl)
@@ -147,6 +148,7 @@ pool_call(BlockingPool *pool)
             pool->slots = slot;
         }
         slot->used = true;
+        slot->uses++;
         pool->threads++;
         call.start = slot;
     }
@@ -179,16 +181,21 @@ pool_make_call(BlockingPool *pool, Call call)
         parker_unpark(&call.wake->parker);
     }
     if (call.start != NULL) {
-        PyObject *stray;
-        if (thread_start("tonio-blocking", pool_thread, call.start, &stray) < 0) {
-            mutex_lock(&pool->mutex);
+        /* not yet started, so it cannot change under us */
+        uint64_t use = call.start->uses;
+        PyObject *handle = thread_start("tonio-blocking", pool_thread, call.start);
+        mutex_lock(&pool->mutex);
+        if (handle == NULL) {
             slot_leave(call.start);
             mutex_unlock(&pool->mutex);
             return -1;
         }
-        if (stray != NULL) {
-            runtime_interrupt(pool->runtime, stray);
+        if (call.start->used && call.start->uses == use) {
+            call.start->thread = handle;
+            handle = NULL;
         }
+        mutex_unlock(&pool->mutex);
+        thread_join(handle); /* it has left already */
     }
     return 0;
 }
@@ -208,19 +215,6 @@ job_drop(BlockingJob *job)
     atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
     job->done(job->owner, NULL, error);
     blocking_job_release(job);
-}
-
-/* A thread could not be started, but there are others: that is no error. What a signal handler raised is (stolen). */
-static void
-start_failed(Runtime *runtime, PyObject *error)
-{
-    if (PyErr_GivenExceptionMatches(error, PyExc_RuntimeError) ||
-        PyErr_GivenExceptionMatches(error, PyExc_MemoryError)) {
-        Py_DECREF(error);
-    }
-    else {
-        runtime_interrupt(runtime, error);
-    }
 }
 
 BlockingJob *
@@ -272,7 +266,7 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
     }
     mutex_unlock(&pool->mutex);
     if (!taken_back) {
-        start_failed(runtime, error);
+        Py_DECREF(error);
         return job;
     }
     atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
@@ -390,7 +384,7 @@ thread_next_job(PoolThread *self)
             call = pool_call(pool);
             mutex_unlock(&pool->mutex);
             if (pool_make_call(pool, call) < 0) {
-                start_failed(pool->runtime, PyErr_GetRaisedException());
+                PyErr_Clear(); /* the job that this was for waits for a thread that there is: this one at the latest */
             }
             return job;
         }
@@ -429,20 +423,16 @@ thread_next_job(PoolThread *self)
 
 /* What a thread of the pool does. */
 static void
-pool_thread(void *argument, PyObject *thread)
+pool_thread(void *argument)
 {
     PoolThread *self = argument;
     BlockingPool *pool = self->pool;
-    PyObject *before;
-    PyObject *stray = NULL;
+    PyObject *before = NULL;
     BlockingJob *job;
 
     pool_runtime = pool->runtime;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
-    mutex_lock(&pool->mutex);
-    self->thread = thread;
-    mutex_unlock(&pool->mutex);
     while ((job = thread_next_job(self)) != NULL) {
         job_run(self, job);
         scheduler_breathe(pool->runtime);
@@ -450,24 +440,26 @@ pool_thread(void *argument, PyObject *thread)
     pool_runtime = NULL;
 
     mutex_lock(&pool->mutex);
-    slot_leave(self);
-    self->thread = NULL;
-    before = pool->leaver;
-    pool->leaver = thread;
     Call call = pool_call(pool); /* a job may have come since it was told to leave */
     mutex_unlock(&pool->mutex);
     if (pool_make_call(pool, call) < 0) {
         error_report_current("while starting a thread of the blocking pool");
     }
-    thread_join(before, &stray);
-    Py_XDECREF(before);
-    Py_XDECREF(stray); /* signal handlers run on the main thread only: there is none */
+    mutex_lock(&pool->mutex);
+    if (self->thread != NULL) {
+        before = pool->leaver;
+        pool->leaver = self->thread;
+        self->thread = NULL;
+    }
+    slot_leave(self); /* last: without a used slot the pool may be gone */
+    mutex_unlock(&pool->mutex);
+    thread_join(before);
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
 void
-blocking_pool_close(BlockingPool *pool, PyObject **stray)
+blocking_pool_close(BlockingPool *pool)
 {
     List dropped;
     ListNode *node;
@@ -498,20 +490,25 @@ blocking_pool_close(BlockingPool *pool, PyObject **stray)
             parker_unpark(&slot->parker);
             mutex_lock(&pool->mutex);
             left = left || slot->used;
-            if (thread == NULL) {
+            if (thread == NULL && slot->used) {
                 thread = slot->thread;
-                Py_XINCREF(thread);
+                slot->thread = NULL;
             }
             mutex_unlock(&pool->mutex);
         }
         if (!left) {
             break;
         }
-        thread_join(thread, stray);
-        Py_XDECREF(thread);
+        if (thread == NULL) {
+            /* its starter has not stored the handle yet, or it is on its way out */
+            Py_BEGIN_ALLOW_THREADS
+            sched_yield();
+            Py_END_ALLOW_THREADS
+        }
+        thread_join(thread);
     }
-    thread_join(pool->leaver, stray);
-    Py_CLEAR(pool->leaver);
+    thread_join(pool->leaver);
+    pool->leaver = NULL;
     while (pool->slots != NULL) {
         PoolThread *slot = pool->slots;
         pool->slots = slot->next;

@@ -13,8 +13,8 @@ typedef void (*BlockingDone)(void *owner, PyObject *value, PyObject *error);
 /* 0, or -1 with MemoryError. `idle_ttl` in seconds. */
 int blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl);
 
-/* Drops what is queued, interrupts what runs, waits for the threads, frees the pool. *stray as in thread_join. Attached. */
-void blocking_pool_close(BlockingPool *pool, PyObject **stray);
+/* Drops what is queued, interrupts what runs, waits for the threads, frees the pool. Attached. */
+void blocking_pool_close(BlockingPool *pool);
 
 /* Queues fn(*args, **kwargs); all borrowed. Starts a thread if none is free. New job, to be released by
  * blocking_job_release; NULL with an exception set. */

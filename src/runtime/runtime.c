@@ -369,7 +369,6 @@ worker_destroy(Worker *worker)
     free(worker->seen_progress);
     free(worker->seen_tail);
     Py_CLEAR(worker->context);
-    Py_CLEAR(worker->thread);
     Py_CLEAR(worker->stop_iteration);
 }
 
@@ -395,12 +394,11 @@ worker_main(Worker *worker)
 
 /* What a worker thread does. */
 static void
-worker_thread(void *argument, PyObject *thread)
+worker_thread(void *argument)
 {
     Worker *worker = argument;
     Runtime *runtime = worker->runtime;
 
-    worker->thread = thread;
     worker->tstate = PyThreadState_Get();
     /* release: pairs with the acquire of all who go through the workers */
     atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
@@ -412,12 +410,11 @@ void
 scheduler_start_worker(Runtime *runtime)
 {
     int expected = START_NONE;
-    PyObject *stray;
     char name[32];
 
     if (runtime_is_closing(runtime) ||
-        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, START_UNDER_WAY, memory_order_acquire,
-                                                 memory_order_relaxed)) {
+        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, START_UNDER_WAY,
+                                                 memory_order_acquire, memory_order_relaxed)) {
         return;
     }
     int id = atomic_load_explicit(&runtime->started, memory_order_acquire);
@@ -428,12 +425,10 @@ scheduler_start_worker(Runtime *runtime)
     /* The current exception belongs to the task that pushed. */
     PyObject *error = PyErr_GetRaisedException();
     PyOS_snprintf(name, sizeof(name), "tonio-worker-%d", id);
-    if (thread_start(name, worker_thread, &runtime->workers[id], &stray) < 0) {
+    runtime->workers[id].thread = thread_start(name, worker_thread, &runtime->workers[id]);
+    if (runtime->workers[id].thread == NULL) {
         atomic_store_explicit(&runtime->starting, START_FAILED, memory_order_release);
         error_report_current("while starting a worker thread: the run goes on with fewer");
-    }
-    else if (stray != NULL) {
-        runtime_interrupt(runtime, stray);
     }
     PyErr_SetRaisedException(error);
 }
@@ -569,8 +564,7 @@ runtime_free(Runtime *runtime)
         }
     }
     if (runtime->pool != NULL) {
-        PyObject *stray = NULL; /* there are no threads to wait for */
-        blocking_pool_close(runtime->pool, &stray);
+        blocking_pool_close(runtime->pool);
     }
     task_slabs_free(runtime);
     driver_close(&runtime->driver);
@@ -660,8 +654,6 @@ registry_remove(Runtime *runtime)
 static void
 runtime_end(Runtime *runtime)
 {
-    PyObject *stray = NULL;
-
     registry_remove(runtime);
     /* A worker that was being started just then counts itself as started before it looks at anything. acquire: pairs with
      * the release in worker_thread */
@@ -673,17 +665,12 @@ runtime_end(Runtime *runtime)
         Py_END_ALLOW_THREADS
     }
     for (int i = 1; i < runtime->worker_count; i++) {
-        /* a worker is started by one with a lower number, which has been joined: so its `thread` is there, or never will */
-        Worker *worker = &runtime->workers[i];
-        if (i < atomic_load_explicit(&runtime->started, memory_order_acquire)) {
-            thread_join(worker->thread, &stray);
-        }
+        /* a worker is started by one with a lower number, which has been joined: so the handle is there */
+        thread_join(runtime->workers[i].thread);
+        runtime->workers[i].thread = NULL;
     }
-    blocking_pool_close(runtime->pool, &stray);
+    blocking_pool_close(runtime->pool);
     runtime->pool = NULL;
-    if (stray != NULL) {
-        runtime_interrupt(runtime, stray);
-    }
     /* acquire: pairs with the release in runtime_leave */
     if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
         Py_BEGIN_ALLOW_THREADS while (

@@ -193,6 +193,26 @@ worker_pushed(Worker *worker)
     }
 }
 
+/* A worker has found something to run after being idle. If it was the watcher, another one takes the watch; if there is no
+ * worker left for that but more work than this, one is started. Attached. */
+static void
+worker_took_over(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    bool more = false;
+
+    if (runtime->worker_count == 1) {
+        return;
+    }
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    for (int i = 0; i < started && !more; i++) {
+        more = run_queue_length(&runtime->workers[i].queue) > 0;
+    }
+    if (more || atomic_load_explicit(&runtime->idle_count, memory_order_relaxed) > 0) {
+        worker_pushed(worker);
+    }
+}
+
 static void
 worker_push_hot(Worker *worker, Task *task)
 {
@@ -511,13 +531,15 @@ worker_park(Worker *worker, bool *attend)
         else if (!worker->no_strangers) {
             wake_at = now + BREATH_INTERVAL;
         }
+        if (now >= worker->next_breath) {
+            worker->next_breath = now + BREATH_INTERVAL;
+            scheduler_breathe(runtime);
+            blocking_pool_breathe(runtime->pool);
+        }
         SleepEnd end = worker_sleep(worker, wake_at, use_driver, &chain);
         if (chain.count > 0) {
             worker->quiet_looks = 0;
             break;
-        }
-        if (end == SLEEP_TIMED_OUT) {
-            scheduler_breathe(runtime);
         }
         if (end == SLEEP_ATTEND || thread_state_has_requests(worker->tstate) ||
             (worker->id == 0 &&
@@ -545,7 +567,6 @@ worker_park(Worker *worker, bool *attend)
             continue;
         }
         /* Quiet for a while: are there threads that may drop a reference of ours, or nobody? */
-        blocking_pool_breathe(runtime->pool);
         if (!worker->no_strangers) {
             *attend = true;
             worker->count_strangers = true;
@@ -646,12 +667,15 @@ worker_attend(Worker *worker)
 static void
 worker_tick(Worker *worker)
 {
-    worker_measure(worker, clock_now_ns(), WORKER_TICK / 2);
+    uint64_t now = clock_now_ns();
+
+    worker_measure(worker, now, WORKER_TICK / 2);
     worker_look_outside(worker);
-    scheduler_breathe(worker->runtime);
-    if (worker->tick % (WORKER_TICK * 64) == 0) {
+    if (now / 1000 >= worker->next_breath) {
+        worker->next_breath = now / 1000 + BREATH_INTERVAL;
         blocking_pool_breathe(worker->runtime->pool);
     }
+    scheduler_breathe(worker->runtime);
     if (worker->id == 0 &&
         atomic_exchange_explicit(&worker->runtime->driver.signalled, false, memory_order_acquire)) {
         worker_attend(worker);
@@ -712,9 +736,7 @@ scheduler_run_worker(Worker *worker)
                 continue;
             }
             worker->no_strangers = false;
-            if (run_queue_length(&worker->queue) > 0) {
-                worker_pushed(worker); /* what came with it */
-            }
+            worker_took_over(worker);
         }
         /* relaxed: statistics and hints, written by this thread only */
         atomic_store_explicit(&worker->progress, worker->tick, memory_order_relaxed);

@@ -9,6 +9,8 @@
  * Everything here runs attached, on the worker that owns the task. After task_try_park succeeded, and after the task
  * was pushed to a queue, it is somebody else's and not touched again.
  */
+#include <math.h>
+
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/cancel.h"
@@ -258,7 +260,7 @@ task_park(Worker *worker, Task *task, PyObject **value)
         uint64_t now = clock_now_us();
         double left = op->timeout * 1e6;
         if (op->deadline == 0) {
-            op->deadline = left >= 9e18 ? TIMER_NEVER : now + (uint64_t)left + 1;
+            op->deadline = left >= 9e18 ? TIMER_NEVER : now + (uint64_t)ceil(left) + 1;
         }
         if (op->deadline != TIMER_NEVER) {
             task->flags |= TASK_HAS_TIMER;

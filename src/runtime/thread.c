@@ -1,8 +1,8 @@
-/* Thread: starting and joining, in spite of signal handlers.
+/* Thread: the runtime's threads are started by the function that `threading.Thread` is built on.
  *
- * On the main thread a signal handler may run, and raise, inside of Thread.start() or Thread.join(). So an exception there
- * does not tell whether the thread runs. Starter and thread settle that between themselves by one exchange on a ticket: if
- * the thread took it first it runs; if the starter gave up first the thread, should it come to life, leaves at once.
+ * Thread.start() itself will not do: it is Python code, in which a signal handler may run on the main thread, and raise; then
+ * nobody knows whether the thread runs, and `threading` is left in disorder. A call of a C function is not interrupted.
+ * The new thread makes itself known to `threading`, with a name and the hooks for tracing and profiling.
  */
 #include "runtime/thread.h"
 
@@ -11,103 +11,71 @@
 #include "errors.h"
 #include "support.h"
 
-typedef enum TicketState { TICKET_OPEN, TICKET_TAKEN, TICKET_CANCELLED } TicketState;
-
-typedef struct Ticket {
-    _Atomic int state;
-    ThreadBody body;
+typedef struct Start {
+    void (*body)(void *argument);
     void *argument;
-} Ticket;
-
-static PyObject *main_function; /* owned for ever */
+    const char *name; /* a copy, behind the structure */
+} Start;
 
 static void
-ticket_free(PyObject *capsule)
+start_free(PyObject *capsule)
 {
-    free(PyCapsule_GetPointer(capsule, "tonio.ticket"));
+    free(PyCapsule_GetPointer(capsule, NULL));
 }
 
+/* What the new thread calls; `self` is the capsule with the Start. */
 static PyObject *
-thread_main(PyObject *Py_UNUSED(module), PyObject *capsule)
+thread_main(PyObject *self, PyObject *Py_UNUSED(args))
 {
-    Ticket *ticket = PyCapsule_GetPointer(capsule, "tonio.ticket");
-    PyObject *thread;
+    Start *start = PyCapsule_GetPointer(self, NULL);
+    PyObject *result = PyObject_CallFunction(support.enter_thread, "s", start->name);
 
-    if (ticket == NULL) {
-        return NULL;
-    }
-    /* acq_rel: pairs with the starter's exchange */
-    if (atomic_exchange_explicit(&ticket->state, TICKET_TAKEN, memory_order_acq_rel) == TICKET_CANCELLED) {
-        Py_RETURN_NONE;
-    }
-    thread = PyObject_CallNoArgs(support.current_thread);
-    if (thread == NULL) {
+    if (result == NULL) {
         error_report_current("in a thread of the runtime");
     }
-    ticket->body(ticket->argument, thread);
+    Py_XDECREF(result);
+    start->body(start->argument);
     Py_RETURN_NONE;
 }
 
-static PyMethodDef thread_main_def = {"run", thread_main, METH_O, NULL};
+static PyMethodDef thread_main_def = {"thread", thread_main, METH_NOARGS, NULL};
 
-int
-thread_start(const char *name, ThreadBody body, void *argument, PyObject **stray)
+PyObject *
+thread_start(const char *name, void (*body)(void *argument), void *argument)
 {
-    Ticket *ticket = malloc(sizeof(Ticket));
+    size_t length = strlen(name) + 1;
+    Start *start = malloc(sizeof(Start) + length);
     PyObject *capsule;
-    PyObject *thread;
-    int result = 0;
+    PyObject *function;
+    PyObject *handle = NULL;
 
-    *stray = NULL;
-    if (ticket == NULL) {
-        PyErr_NoMemory();
-        return -1;
+    if (start == NULL) {
+        return PyErr_NoMemory();
     }
-    atomic_init(&ticket->state, TICKET_OPEN);
-    ticket->body = body;
-    ticket->argument = argument;
-    capsule = PyCapsule_New(ticket, "tonio.ticket", ticket_free);
+    *start = (Start){body, argument, memcpy(start + 1, name, length)};
+    capsule = PyCapsule_New(start, NULL, start_free);
     if (capsule == NULL) {
-        free(ticket);
-        return -1;
+        free(start);
+        return NULL;
     }
-    thread = PyObject_CallFunction(support.start_thread, "OOs", main_function, capsule, name);
-    if (thread == NULL) {
-        int state = TICKET_OPEN;
-        /* acq_rel: pairs with the thread's exchange */
-        if (atomic_compare_exchange_strong_explicit(&ticket->state, &state, TICKET_CANCELLED, memory_order_acq_rel,
-                                                    memory_order_acquire)) {
-            result = -1;
-        }
-        else {
-            *stray = PyErr_GetRaisedException();
-        }
-    }
-    Py_XDECREF(thread);
+    function = PyCFunction_New(&thread_main_def, capsule);
     Py_DECREF(capsule);
-    return result;
+    if (function != NULL) {
+        handle = PyObject_CallOneArg(support.start_joinable_thread, function);
+        Py_DECREF(function);
+    }
+    return handle;
 }
 
 void
-thread_join(PyObject *thread, PyObject **stray)
+thread_join(PyObject *handle)
 {
-    PyObject *result = NULL;
-
-    while (thread != NULL && result == NULL) {
-        result = PyObject_CallMethodNoArgs(thread, support.name_join);
-        if (result == NULL && *stray == NULL) {
-            *stray = PyErr_GetRaisedException();
-        }
-        else if (result == NULL) {
+    if (handle != NULL) {
+        PyObject *result = PyObject_CallMethodNoArgs(handle, support.name_join);
+        if (result == NULL) {
             error_report_current("while waiting for a thread of the runtime");
         }
+        Py_XDECREF(result);
+        Py_DECREF(handle);
     }
-    Py_XDECREF(result);
-}
-
-int
-thread_module_init(PyObject *Py_UNUSED(module))
-{
-    main_function = PyCFunction_New(&thread_main_def, NULL);
-    return main_function == NULL ? -1 : 0;
 }

@@ -395,7 +395,9 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         ssize_t count = 0;
         bool partial;
         bool more;
-        if (source != NULL && !source_is_ready(source, op->direction, &tick)) {
+        /* receiving nothing does not wait */
+        bool waits = op->call != CALL_RECV || op->size > 0;
+        if (waits && source != NULL && !source_is_ready(source, op->direction, &tick)) {
             outcome = OPERATION_PENDING;
             break;
         }
