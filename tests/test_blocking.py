@@ -39,7 +39,7 @@ class Jobs:
         return value
 
     def have_gone(self) -> bool:
-        return not any(thread.is_alive() for thread in self.threads)
+        return not any(thread in self.threads for thread in threading.enumerate())
 
     def has(self, number: int) -> Callable[[], bool]:
         return lambda: self.running == number

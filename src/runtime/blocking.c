@@ -334,6 +334,10 @@ job_run(PoolThread *self, BlockingJob *job)
 
     mutex_lock(&job->pool->mutex);
     job->state = JOB_ENDED;
+    /* Counted as on its way to the queue from here: whoever `done` wakes may queue the next job at once, for which no other
+     * thread is needed. */
+    self->searching = true;
+    job->pool->searching++;
     mutex_unlock(&job->pool->mutex);
     atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
     job->done(job->owner, value, error);

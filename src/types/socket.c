@@ -381,6 +381,12 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         operation_release(op);
         return OPERATION_ERROR;
     }
+    if (op->size == 0 && (op->call == CALL_RECV || op->call == CALL_RECV_INTO)) {
+        /* receiving nothing does not wait, though the system would say so */
+        socket_leave(self);
+        *result = op->call == CALL_RECV ? PyBytes_FromStringAndSize(NULL, 0) : PyLong_FromLong(0);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
     /* relaxed: only whether somebody else waits in this direction, which operation_hold decides */
     if (!op->holds &&
         (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction)) &&
@@ -395,9 +401,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         ssize_t count = 0;
         bool partial;
         bool more;
-        /* receiving nothing does not wait */
-        bool waits = op->call != CALL_RECV || op->size > 0;
-        if (waits && source != NULL && !source_is_ready(source, op->direction, &tick)) {
+        if (source != NULL && !source_is_ready(source, op->direction, &tick)) {
             outcome = OPERATION_PENDING;
             break;
         }
