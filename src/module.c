@@ -10,8 +10,8 @@ static int
 core_exec(PyObject *module)
 {
     int (*const parts[])(PyObject *) = {
-        errors_module_init, support_module_init,   runtime_module_init, task_handle_module_init,
-        event_module_init,    join_module_init,    time_module_init,     timeout_module_init,
+        errors_module_init,   support_module_init, runtime_module_init, task_handle_module_init,
+        event_module_init,    join_module_init,    time_module_init,    timeout_module_init,
         delegate_module_init, socket_module_init,
     };
 

@@ -34,5 +34,7 @@ support_module_init(PyObject *Py_UNUSED(module))
     support.name_close = PyUnicode_InternFromString("close");
     support.name_join = PyUnicode_InternFromString("join");
     support.name_throw = PyUnicode_InternFromString("throw");
-    return support.name_close == NULL || support.name_join == NULL || support.name_throw == NULL ? -1 : 0;
+    return support.name_close == NULL || support.name_join == NULL || support.name_throw == NULL
+               ? -1
+               : 0;
 }

@@ -10,7 +10,8 @@
 
 typedef struct Support {
     PyObject *after_fork;
-    PyObject *breathe; /* an empty function: calling it lets the interpreter attend to what it wants of the thread */
+    PyObject *
+        breathe; /* an empty function: calling it lets the interpreter attend to what it wants of the thread */
     PyObject *count_threads;
     PyObject *enter_thread; /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;

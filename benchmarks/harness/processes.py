@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.machine import BENCHMARKS, BUILD, ROOT
+from harness.machine import BENCHMARKS, BUILD
 
 PORT_LIMIT = 20.0
 C_PROGRAMS = {"epoll_echo": "peers/epoll_echo.c", "echo_load": "load/echo_load.c"}
@@ -25,10 +25,8 @@ class MeasurementError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """The caller's, without what could change an interpreter or rebuild the extension meanwhile."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    kept["MESONPY_EDITABLE_SKIP"] = str(ROOT / "build" / "python")
-    return kept
+    """The caller's, without what could change an interpreter."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def start(command: Command, core: int | None, **options: Any) -> subprocess.Popen[str]:

@@ -151,10 +151,10 @@ class Library:
         draw = random.Random(1).random
         sleep = self.sleep
 
-        async def sleeper(delay: float) -> None:
-            await sleep(delay)
+        async def sleeper() -> None:
+            await sleep(draw() * LONGEST_SLEEP)
 
-        await self.together([partial(sleeper, draw() * LONGEST_SLEEP) for _ in range(count)])
+        await self.together([sleeper] * count)
 
 
 def nothing() -> None:

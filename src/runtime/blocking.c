@@ -50,7 +50,8 @@ struct PoolThread {
     bool used;             /* guarded by the pool's mutex: a thread has this slot */
     Parker parker;
     BlockingPool *pool;
-    PyObject *thread;      /* owned: the handle to join it by, once its starter has it; guarded by the pool's mutex */
+    PyObject *
+        thread; /* owned: the handle to join it by, once its starter has it; guarded by the pool's mutex */
     uint64_t uses;         /* guarded by the pool's mutex: threads that have had this slot */
     PyThreadState *tstate; /* while `idle`, for who looks after its dropped references */
     unsigned long ident;
@@ -70,7 +71,8 @@ struct BlockingPool {
     size_t searching;    /* threads that are on their way to the queue */
     _Atomic size_t busy; /* jobs queued or running */
     bool closing;
-    PyObject *leaver;    /* owned: handle of the thread that left last; the next to leave joins it, or the end */
+    PyObject *
+        leaver; /* owned: handle of the thread that left last; the next to leave joins it, or the end */
 };
 
 static void pool_thread(void *argument);

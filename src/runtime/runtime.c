@@ -29,7 +29,7 @@ static Runtime *registry;
 static uint64_t last_serial;
 
 static _Atomic(Runtime *)
-    main_thread_runtime;  /* what the SIGINT handler interrupts; written by the main thread */
+    main_thread_runtime; /* what the SIGINT handler interrupts; written by the main thread */
 
 /* ---- finding the runtime --------------------------------------------------------------------------------- */
 
@@ -673,9 +673,8 @@ runtime_end(Runtime *runtime)
     runtime->pool = NULL;
     /* acquire: pairs with the release in runtime_leave */
     if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
-        Py_BEGIN_ALLOW_THREADS while (
-            atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0)
-        {
+        Py_BEGIN_ALLOW_THREADS
+        while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
             sched_yield();
         }
         Py_END_ALLOW_THREADS
@@ -748,9 +747,9 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
         if (runtime_is_forked(runtime)) {
             /* what other threads may have been changing is left alone */
             signals_end(&signals);
-            PyErr_SetString(PyExc_RuntimeError,
-                            "the process was forked while the runtime ran: a child must exec, call os._exit(), or "
-                            "start a runtime of its own from a fresh call");
+            PyErr_SetString(PyExc_RuntimeError, "the process was forked while the runtime ran: a "
+                                                "child must exec, call os._exit(), or "
+                                                "start a runtime of its own from a fresh call");
             return NULL;
         }
         runtime_end(runtime);
@@ -920,7 +919,7 @@ Runtime_repr(PyObject *object)
 
 PyDoc_STRVAR(
     run_until_complete_doc,
-    "run_until_complete(coro, /)\n--\n\n"
+    "run_until_complete($self, coro, /)\n--\n\n"
     "Runs a coroutine, generator or operation to its end on this thread and the runtime's "
     "workers.\n\n"
     "Returns its value or raises its exception. What it spawned and left behind is cancelled and "
@@ -935,7 +934,7 @@ PyDoc_STRVAR(
 static PyMethodDef Runtime_methods[] = {
     {"run_until_complete", Runtime_run_until_complete, METH_O, run_until_complete_doc},
     {"close", Runtime_close, METH_NOARGS,
-     "close()\n--\n\nNo further run is allowed. RuntimeError while one runs."},
+     "close($self, /)\n--\n\nNo further run is allowed. RuntimeError while one runs."},
     {"__enter__", Runtime_enter, METH_NOARGS, NULL},
     {"__exit__", Runtime_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -54,7 +54,8 @@ struct Worker {
     PyThreadState
         *tstate; /* set by the owner when it starts; read by others while the worker lives */
     int id;
-    PyObject *thread; /* owned: to join it by; NULL for worker 0; written by the worker that started it */
+    PyObject *
+        thread; /* owned: to join it by; NULL for worker 0; written by the worker that started it */
     PyObject *context; /* owned: what tasks without a context of their own run in */
     Parker parker;
     _Atomic int park_state;  /* PARK_NONE ... */
@@ -65,10 +66,10 @@ struct Worker {
     uint32_t *seen_tail;
     int quiet_looks; /* owner: looks in a row that saw nothing move */
     bool swept;      /* owner: has cancelled the tasks it created before it saw the runtime close */
-    uint64_t next_breath; /* owner: microseconds; when to look after threads that sleep again */
-    bool no_strangers;         /* owner: while it sleeps no thread but the runtime's own exists */
-    bool count_strangers;      /* owner: that is to be found out */
-    _Atomic uint64_t spawned;  /* owner writes; tasks created here */
+    uint64_t next_breath;     /* owner: microseconds; when to look after threads that sleep again */
+    bool no_strangers;        /* owner: while it sleeps no thread but the runtime's own exists */
+    bool count_strangers;     /* owner: that is to be found out */
+    _Atomic uint64_t spawned; /* owner writes; tasks created here */
     _Atomic uint64_t finished; /* owner writes; tasks ended here */
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
     _Atomic uint64_t stolen;
@@ -122,7 +123,7 @@ struct Runtime {
     PyObject *
         interrupt; /* owned: SystemExit, KeyboardInterrupt ... that ends the run whatever the rest does */
 
-    uint64_t forks;              /* `fork_count` when it started: in a forked child they differ */
+    uint64_t forks;      /* `fork_count` when it started: in a forked child they differ */
     bool on_main_thread; /* worker 0 is the interpreter's main thread: it handles signals */
     BlockingPool *pool;
     Runtime *next; /* in the list of running runtimes; guarded by its lock */

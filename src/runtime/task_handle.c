@@ -116,7 +116,7 @@ Task_repr(PyObject *self)
     return PyUnicode_FromFormat("<Task %R%s>", handle->name, handle_is_done(handle) ? " done" : "");
 }
 
-PyDoc_STRVAR(Task_done_doc, "done()\n--\n\n"
+PyDoc_STRVAR(Task_done_doc, "done($self, /)\n--\n\n"
                             "Has the task ended? Any thread may ask.");
 
 static PyMethodDef Task_methods[] = {

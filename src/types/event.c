@@ -198,13 +198,13 @@ Event_repr(PyObject *self)
     return PyUnicode_FromFormat("<Event %s at %p>", set ? "set" : "unset", self);
 }
 
-PyDoc_STRVAR(is_set_doc, "is_set()\n--\n\nIs the flag up? Any thread.");
-PyDoc_STRVAR(set_doc, "set()\n--\n\n"
+PyDoc_STRVAR(is_set_doc, "is_set($self, /)\n--\n\nIs the flag up? Any thread.");
+PyDoc_STRVAR(set_doc, "set($self, /)\n--\n\n"
                       "Puts the flag up and wakes all who wait. True if it was down before. Any "
                       "thread, worker or not.");
 PyDoc_STRVAR(clear_doc,
-             "clear()\n--\n\nTakes the flag down. True if it was up before. Any thread.");
-PyDoc_STRVAR(wait_doc, "wait(timeout=None)\n--\n\n"
+             "clear($self, /)\n--\n\nTakes the flag down. True if it was up before. Any thread.");
+PyDoc_STRVAR(wait_doc, "wait($self, /, timeout=None)\n--\n\n"
                        "Waits until the flag is up: yield or await what this returns.\n\n"
                        "The result is True, or False if `timeout` seconds (counted from the first "
                        "wait) passed before. A waiter that was woken\n"

@@ -119,7 +119,8 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
     JoinError *entry = NULL;
     PyObject *unused = NULL;
     /* what ends the run leaves through it; a job's goes to who waits for the job */
-    bool cancelled = error != NULL && (error_is_cancelled(error) || (task != NULL && error_ends_run(error)));
+    bool cancelled =
+        error != NULL && (error_is_cancelled(error) || (task != NULL && error_ends_run(error)));
     bool last;
     ListNode *node;
 
@@ -430,11 +431,11 @@ Join_repr(PyObject *object)
 }
 
 PyDoc_STRVAR(Join_cancel_doc,
-             "cancel()\n--\n\n"
+             "cancel($self, /)\n--\n\n"
              "Cancels everything of it that still runs: CancelledError is raised where it waits. "
              "Does not wait for the end; await the join for\n"
              "that, which raises TaskCancelled. True if something still ran. Any thread.");
-PyDoc_STRVAR(Join_done_doc, "done()\n--\n\nHas everything ended? Any thread.");
+PyDoc_STRVAR(Join_done_doc, "done($self, /)\n--\n\nHas everything ended? Any thread.");
 
 static PyMethodDef Join_methods[] = {
     {"cancel", Join_cancel, METH_NOARGS, Join_cancel_doc},
@@ -611,11 +612,11 @@ spawn_without_tracking(PyObject *Py_UNUSED(self), PyObject *const *args, Py_ssiz
 }
 
 PyDoc_STRVAR(without_results_doc,
-             "without_results(*coros)\n--\n\n"
+             "without_results($self, *coros)\n--\n\n"
              "As spawn(), but awaiting it gives None. Failures are raised all the same.");
 PyDoc_STRVAR(
     without_tracking_doc,
-    "without_tracking(*coros)\n--\n\n"
+    "without_tracking($self, *coros)\n--\n\n"
     "Starts tasks that nobody waits for; returns None. Their errors go to sys.unraisablehook.");
 
 static PyMethodDef spawn_methods[] = {
@@ -764,7 +765,7 @@ spawn_blocking_abandon(PyObject *Py_UNUSED(self), PyObject *const *args, Py_ssiz
 
 PyDoc_STRVAR(
     abandon_doc,
-    "abandon(fn, /, *args, **kwargs)\n--\n\n"
+    "abandon($self, fn, /, *args, **kwargs)\n--\n\n"
     "As spawn_blocking(), but a cancelled waiter leaves at once and lets the function go on.");
 
 static PyMethodDef spawn_blocking_methods[] = {

@@ -618,21 +618,23 @@ Socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-Socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+Socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    static const char *const names[] = {"buffer", "nbytes", "flags", NULL};
+    PyObject *values[3];
     size_t size = 0;
     int flags;
 
-    if (argument_count("recv_into()", nargs, 1, 3) < 0 ||
-        (nargs > 1 && size_argument("recv_into()", "nbytes", args[1], &size) < 0) ||
-        flags_argument("recv_into()", args, nargs, 2, &flags) < 0) {
+    if (arguments_parse("recv_into()", names, 1, args, nargs, kwnames, values) < 0 ||
+        (values[1] != NULL && size_argument("recv_into()", "nbytes", values[1], &size) < 0) ||
+        flags_argument("recv_into()", values, values[2] != NULL ? 3 : 0, 2, &flags) < 0) {
         return NULL;
     }
     SocketOperation *op = operation_new(self, CALL_RECV_INTO, SOURCE_READ);
     if (op == NULL) {
         return NULL;
     }
-    if (PyObject_GetBuffer(args[0], &op->buffer, PyBUF_WRITABLE) < 0) {
+    if (PyObject_GetBuffer(values[0], &op->buffer, PyBUF_WRITABLE) < 0) {
         op->buffer.buf = NULL;
         operation_drop(op);
         return NULL;
@@ -999,50 +1001,53 @@ Socket_enter(PyObject *self, PyObject *Py_UNUSED(args))
 }
 
 PyDoc_STRVAR(accept_doc,
-             "accept()\n--\n\n"
+             "accept($self, /)\n--\n\n"
              "Waits for a connection: yield or await; the result is (socket, address).\n\n"
              "Any number of tasks may accept; each connection goes to one of them. Can be "
              "cancelled without losing a connection.\n"
              "Raises OSError, or ResourceClosed if the socket is or gets closed.");
-PyDoc_STRVAR(bind_doc, "bind(address)\n--\n\n"
+PyDoc_STRVAR(bind_doc, "bind($self, address, /)\n--\n\n"
                        "Binds to an address: yield or await. A host name is looked up on the "
                        "blocking pool first. Raises OSError, ResourceClosed.");
-PyDoc_STRVAR(connect_doc, "connect(address)\n--\n\n"
+PyDoc_STRVAR(connect_doc, "connect($self, address, /)\n--\n\n"
                           "Connects to an address: yield or await. A host name is looked up on the "
                           "blocking pool first.\n\n"
                           "Can be cancelled; close the socket then. Raises OSError "
                           "(ConnectionRefusedError ...), ResourceClosed.");
-PyDoc_STRVAR(recv_doc, "recv(bufsize, flags=0, /)\n--\n\n"
+PyDoc_STRVAR(recv_doc, "recv($self, bufsize, flags=0, /)\n--\n\n"
                        "Receives at most `bufsize` bytes, at least one: yield or await. b'' is the "
                        "end of the stream.\n\n"
                        "Can be cancelled without losing a byte. Raises OSError, ResourceClosed, "
                        "ResourceBusy if another task is receiving from a\n"
                        "stream.");
 PyDoc_STRVAR(recv_into_doc,
-             "recv_into(buffer, nbytes=0, flags=0, /)\n--\n\n"
+             "recv_into($self, /, buffer, nbytes=0, flags=0)\n--\n\n"
              "As recv(), into a writable buffer; the result is the number of bytes.");
-PyDoc_STRVAR(send_doc, "send(data, flags=0, /)\n--\n\n"
+PyDoc_STRVAR(send_doc, "send($self, data, flags=0, /)\n--\n\n"
                        "Sends some of `data` (bytes-like): yield or await; the result is how many "
                        "bytes the system took.\n\n"
                        "Can be cancelled: nothing was sent then. Raises OSError, ResourceClosed, "
                        "ResourceBusy if another task is sending on a stream.");
 PyDoc_STRVAR(sendall_doc,
-             "sendall(data, flags=0, /)\n--\n\n"
+             "sendall($self, data, flags=0, /)\n--\n\n"
              "Sends all of `data` (bytes-like): yield or await; the result is None.\n\n"
              "When cancelled it is not known how much was sent. Raises as send() does.");
-PyDoc_STRVAR(listen_doc, "listen(backlog=128, /)\n--\n\nMakes it a listening socket.");
-PyDoc_STRVAR(shutdown_doc,
-             "shutdown(how, /)\n--\n\nEnds one direction or both: SHUT_RD, SHUT_WR or SHUT_RDWR.");
-PyDoc_STRVAR(close_doc, "close()\n--\n\n"
+PyDoc_STRVAR(listen_doc, "listen($self, backlog=128, /)\n--\n\nMakes it a listening socket.");
+PyDoc_STRVAR(
+    shutdown_doc,
+    "shutdown($self, how, /)\n--\n\nEnds one direction or both: SHUT_RD, SHUT_WR or SHUT_RDWR.");
+PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\n"
                         "Closes the socket; any thread. Whoever waits on it gets ResourceClosed. A "
                         "second call does nothing.");
-PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nThe descriptor, or -1 once closed.");
-PyDoc_STRVAR(getsockname_doc, "getsockname()\n--\n\nThe own address.");
-PyDoc_STRVAR(getpeername_doc, "getpeername()\n--\n\nThe address of the other side.");
-PyDoc_STRVAR(setsockopt_doc, "setsockopt(level, optname, value, optlen=None, /)\n--\n\nSets an "
-                             "option: an int, bytes, or None with optlen.");
-PyDoc_STRVAR(getsockopt_doc, "getsockopt(level, optname, buflen=0, /)\n--\n\nAn option as int, or "
-                             "as bytes if buflen is given.");
+PyDoc_STRVAR(fileno_doc, "fileno($self, /)\n--\n\nThe descriptor, or -1 once closed.");
+PyDoc_STRVAR(getsockname_doc, "getsockname($self, /)\n--\n\nThe own address.");
+PyDoc_STRVAR(getpeername_doc, "getpeername($self, /)\n--\n\nThe address of the other side.");
+PyDoc_STRVAR(setsockopt_doc,
+             "setsockopt($self, level, optname, value, optlen=None, /)\n--\n\nSets an "
+             "option: an int, bytes, or None with optlen.");
+PyDoc_STRVAR(getsockopt_doc,
+             "getsockopt($self, level, optname, buflen=0, /)\n--\n\nAn option as int, or "
+             "as bytes if buflen is given.");
 
 #define FAST(function) (PyCFunction)(void (*)(void)) function
 
@@ -1051,7 +1056,7 @@ static PyMethodDef Socket_methods[] = {
     {"bind", Socket_bind, METH_O, bind_doc},
     {"connect", Socket_connect, METH_O, connect_doc},
     {"recv", FAST(Socket_recv), METH_FASTCALL, recv_doc},
-    {"recv_into", FAST(Socket_recv_into), METH_FASTCALL, recv_into_doc},
+    {"recv_into", FAST(Socket_recv_into), METH_FASTCALL | METH_KEYWORDS, recv_into_doc},
     {"send", FAST(Socket_send), METH_FASTCALL, send_doc},
     {"sendall", FAST(Socket_sendall), METH_FASTCALL, sendall_doc},
     {"listen", FAST(Socket_listen), METH_FASTCALL, listen_doc},

@@ -94,9 +94,15 @@ sleep_new(const OperationClass *cls, double seconds)
 }
 
 static PyObject *
-time_sleep(PyObject *Py_UNUSED(module), PyObject *delay)
+time_sleep(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    double seconds = PyFloat_CheckExact(delay) ? PyFloat_AS_DOUBLE(delay) : PyFloat_AsDouble(delay);
+    static const char *const names[] = {"delay", NULL};
+    PyObject *delay;
+
+    if (arguments_parse("sleep()", names, 1, args, nargs, kwnames, &delay) < 0) {
+        return NULL;
+    }
+    double seconds = PyFloat_AsDouble(delay);
 
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -229,7 +235,7 @@ Interval_repr(PyObject *self)
 }
 
 PyDoc_STRVAR(tick_doc,
-             "tick()\n--\n\n"
+             "tick($self, /)\n--\n\n"
              "Waits for the next tick: yield or await what this returns; the result is None.\n\n"
              "A tick that is due already returns at once; ticks that were missed are skipped. When "
              "cancelled no tick is used up. Tasks that\n"
@@ -316,7 +322,7 @@ PyDoc_STRVAR(interval_doc, "interval(period, at=None)\n--\n\n"
 
 static PyMethodDef functions[] = {
     {"time", time_time, METH_NOARGS, time_doc},
-    {"sleep", time_sleep, METH_O, sleep_doc},
+    {"sleep", (PyCFunction)(void (*)(void))time_sleep, METH_FASTCALL | METH_KEYWORDS, sleep_doc},
     {"yield_now", time_yield_now, METH_NOARGS, yield_now_doc},
     {"interval", (PyCFunction)(void (*)(void))time_interval, METH_FASTCALL | METH_KEYWORDS,
      interval_doc},
