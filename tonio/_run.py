@@ -17,7 +17,7 @@ __all__ = ["main", "run", "runtime"]
 
 
 def _cgroup_cpus() -> float:
-    """The CPU quota of the control group, in CPUs; infinite if there is none or it cannot be read."""
+    """The CPU quota of the control group, in CPUs; infinite if there is none."""
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -75,7 +75,7 @@ def runtime(
 
 
 def run(coro: Any, /, **options: Any) -> Any:
-    """Runs a coroutine, generator or operation to its end; returns its value or raises its exception.
+    """Runs a coroutine, generator or operation to its end; returns its value or raises its error.
 
     The options are those of `runtime`. Whatever it spawned and left behind is cancelled and has
     ended when this returns. May be called any number of times, from any thread.
@@ -89,7 +89,9 @@ def run(coro: Any, /, **options: Any) -> Any:
 
 
 def main(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Decorator: calling the function runs the coroutine that it makes. Options as for `runtime`.
+    """Decorator: calling the function runs the coroutine that it makes.
+
+    The options are those of `runtime`; arguments of the call are passed to the function.
 
         @tonio.main(threads=2)
         def program(name):

@@ -8,8 +8,6 @@ import sys
 import threading
 from _thread import start_joinable_thread
 from collections.abc import Callable
-from typing import Any
-
 
 __all__ = [
     "after_fork",
@@ -50,7 +48,7 @@ def is_main_thread() -> bool:
 
 
 def install_interrupt(handler: Callable[..., None]) -> Callable[[], None]:
-    """Makes `handler` what Ctrl-C calls, if it would raise KeyboardInterrupt now; returns what undoes that.
+    """Makes `handler` what Ctrl-C calls; returns what undoes that.
 
     A handler that the program has set itself stays.
     """

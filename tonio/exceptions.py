@@ -17,7 +17,7 @@ __all__ = [
 
 
 class CancelledError(BaseException):
-    """Raised where a cancelled task waits. Clean up and let it pass; it is raised again at the next wait."""
+    """Raised where a cancelled task waits, and at every further wait: clean up and let it pass."""
 
 
 class TaskCancelled(Exception):

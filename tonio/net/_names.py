@@ -1,4 +1,4 @@
-"""Host names: they are looked up on the blocking pool, then the call is made with a numeric address."""
+"""Host names: they are looked up on the blocking pool, then the call is made with the result."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from tonio._core import socket
 
-# The constants and exceptions of the standard module have the same names here. Its functions block or
-# return blocking sockets, so they are left out, but for pure conversions.
+# The constants and exceptions of the standard module have the same names here. Its functions block,
+# or return blocking sockets, so they are left out, but for pure conversions.
 _FUNCTIONS = {
     "CMSG_LEN",
     "CMSG_SPACE",
@@ -26,13 +26,12 @@ _FUNCTIONS = {
     "ntohs",
 }
 
-__all__ = ["socket"]  # noqa: PLE0604
+__all__ = ["socket"]
 for _name in _socket.__all__:
     _value: Any = getattr(_socket, _name)
-    if _name in _FUNCTIONS or not callable(_value) or isinstance(_value, type):
-        if _name not in {"socket", "SocketType"}:
-            __all__.append(_name)
-            continue
-    if _name != "socket":
+    _harmless = _name in _FUNCTIONS or not callable(_value) or isinstance(_value, type)
+    if _harmless and _name not in {"socket", "SocketType"}:
+        __all__.append(_name)
+    elif _name != "socket":
         globals().pop(_name, None)
-del _name, _value
+del _harmless, _name, _value

@@ -1,4 +1,4 @@
 """The same as `tonio.net.socket`."""
 
 from tonio.net.socket import *  # noqa: F403
-from tonio.net.socket import __all__ as __all__
+from tonio.net.socket import __all__  # noqa: F401
