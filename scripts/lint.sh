@@ -25,7 +25,7 @@ c_style() {
 }
 
 types() {
-    mypy --strict tests/typing/typical.py
+    mypy --strict tonio examples tests/typing/typical.py
 }
 
 # no_match PATTERN FILE...: no line of the files matches.
@@ -49,9 +49,7 @@ shell_syntax() {
 check "ruff check" ruff check --quiet .
 check "ruff format" ruff format --check --quiet .
 check "clang-format" c_style
-if [ -e tests/typing/typical.py ]; then
-    check "mypy --strict" types
-fi
+check "mypy --strict" types
 check "layers" layers
 check "shell syntax" shell_syntax
 

@@ -37,9 +37,20 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+collects = pytest.StashKey[bool]()  # whether a test is followed by a collection
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
     assert _stderr is not None
+    # A collection takes longer than most tests: one for all variants of a function.
+    item.stash[collects] = nextitem is None or _function(item) != _function(nextitem)
     faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=_stderr)
     try:
         return (yield)
@@ -61,7 +72,7 @@ def unraisables() -> Iterator[Unraisables]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(unraisables: Unraisables) -> Iterator[None]:
+def nothing_left(unraisables: Unraisables, request: pytest.FixtureRequest) -> Iterator[None]:
     """No thread, no descriptor and no report to `sys.unraisablehook` is left by any test.
 
     Warnings are errors (pyproject.toml). Those of finalisers, such as "never awaited", can only be
@@ -70,7 +81,8 @@ def nothing_left(unraisables: Unraisables) -> Iterator[None]:
     threads = threads_of_process()
     descriptors = open_descriptors()
     yield
-    gc.collect()
+    if request.node.stash[collects]:
+        gc.collect()
     assert wait_until(lambda: threads_of_process() <= threads), f"left: {threading.enumerate()}"
     left = {n: what for n, what in open_descriptors().items() if descriptors.get(n) != what}
     assert left == {}, "descriptors are left"

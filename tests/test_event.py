@@ -176,6 +176,34 @@ async def test_set_races_with_cancellation() -> None:
 
 
 @both
+@pytest.mark.parametrize("limit", ["timeout", "scope"])
+async def test_race_leaves_nothing_behind_for_the_next_wait(limit: str) -> None:
+    """What comes too late to end one wait must not end the next one."""
+    never = tonio.Event()
+
+    async def waiter(event: tonio.Event) -> None:
+        if limit == "timeout":
+            await event.wait(0.001)
+        else:
+            await tonio.time.timeout(event.wait(), 0.001)
+        begun = monotonic()
+        assert await never.wait(0.0005) is False
+        assert monotonic() - begun > 0.0004
+
+    def set_at(event: tonio.Event, moment: float) -> None:
+        while monotonic() < moment:
+            pass
+        event.set()
+
+    for round_ in range(20):
+        event = tonio.Event()
+        moment = monotonic() + 0.0012 + round_ * 0.00005  # while they expire one after the other
+        setting = tonio.spawn_blocking(set_at, event, moment)
+        await tonio.map(waiter, [event] * 100)
+        await setting
+
+
+@both
 async def test_set_from_a_foreign_thread() -> None:
     event = tonio.Event()
     thread = threading.Thread(target=event.set)

@@ -25,7 +25,7 @@ class Settings:
     tasks: int = 1_000_000
     operation_seconds: float = 0.2
     echo_seconds: float = 0.8
-    idle_seconds: float = 1.0
+    idle_seconds: float = 2.0
 
 
 QUICK = Settings(rounds=3)
@@ -412,7 +412,7 @@ class Idle(Suite):
     name = "idle"
 
     def rounds(self) -> int:
-        return min(2, super().rounds())
+        return max(1, super().rounds() // 3)
 
     def cases(self) -> Sequence[str]:
         return [SLEEPING, CONNECTED]
@@ -490,7 +490,7 @@ class Startup(Suite):
 
     def measure(self, case: str, contender: Contender) -> dict[str, Any]:  # noqa: ARG002
         command = self.bench.command(contender, "startup.py")
-        return run(command, self.bench.core(contender), limit=20)
+        return run(command, self.bench.core(contender), limit=10)
 
     def tables(self, results: Results) -> list[Table]:
         rows = [

@@ -28,7 +28,7 @@ task_claim(Task *task, uint32_t reason)
         }
         next = (state | TASK_CLAIMED | reason) & ~(uint32_t)TASK_WAITING;
         /* acquire: pairs with the release in task_try_park, the winner goes on with what the task left;
-         * release: what the winner stored for the task (a result) is seen by task_begin_run */
+         * release: what the winner stored for the task (a result) is seen by task_wait_reason */
     } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, next,
                                                     memory_order_acq_rel, memory_order_relaxed));
     return (state & TASK_WAITING) ? CLAIM_SCHEDULE : CLAIM_RUNNING;
@@ -78,19 +78,21 @@ task_try_park(Task *task)
 }
 
 uint32_t
-task_begin_run(Task *task)
+task_wait_reason(Task *task)
+{
+    /* acquire: pairs with the release of the claim, whose result the owner now reads */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_acquire);
+
+    return (state & TASK_CLAIMED) ? state & TASK_REASON : 0;
+}
+
+void
+task_wait_clear(Task *task)
 {
     const uint32_t cleared = TASK_CLAIMED | TASK_REASON | TASK_UNCANCELLABLE;
-    /* relaxed: the owner got the task through a queue, which ordered everything; a claim seen without one (the task
-     * had not parked) is acquired below */
-    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
 
-    if ((state & cleared) == 0) {
-        return 0;
-    }
-    /* acquire: pairs with the release of the claim, whose result the owner now reads */
-    state = atomic_fetch_and_explicit(&task->state, ~cleared, memory_order_acq_rel);
-    return state & TASK_REASON;
+    /* relaxed: nobody but a canceller, who works on the same word, can reach the task now */
+    atomic_fetch_and_explicit(&task->state, ~cleared, memory_order_relaxed);
 }
 
 void

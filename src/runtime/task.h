@@ -115,8 +115,12 @@ bool task_request_cancel(Task *task, uint32_t extra);
  * been claimed meanwhile, or (the wait being cancellable) a cancellation is asked for. */
 bool task_try_park(Task *task);
 
-/* Owner. The reason for which the present wait was claimed, 0 if it was not; gets ready for the next wait. */
-uint32_t task_begin_run(Task *task);
+/* Owner. The reason for which the present wait was claimed, 0 if it was not. */
+uint32_t task_wait_reason(Task *task);
+
+/* Owner. Gets ready for the next wait. Not before the task is out of the queue and its timer removed: until then the claim is
+ * what keeps the timer and the completer, if they come too late, from ending the next wait instead of this one. */
+void task_wait_clear(Task *task);
 
 /* Owner. Makes the next wait deaf to cancellation. */
 void task_set_uncancellable(Task *task);

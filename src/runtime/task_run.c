@@ -199,6 +199,11 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
     }
     task->flags &= (uint16_t)~TASK_HAS_TIMER;
 
+    if (reason != TASK_COMPLETED && op->cls->detach != NULL) {
+        op->cls->detach(op, task);
+    }
+    task_wait_clear(task);
+
     switch (reason) {
     case TASK_COMPLETED:
         if (op->cls->finish == NULL) {
@@ -207,9 +212,6 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
         result = op->cls->finish(op, task, value);
         break;
     case TASK_TIMED_OUT:
-        if (op->cls->detach != NULL) {
-            op->cls->detach(op, task);
-        }
         if (op->cls->timed_out != NULL) {
             result = op->cls->timed_out(op, task, value);
         }
@@ -218,9 +220,6 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
         }
         break;
     default: /* TASK_CANCELLED */
-        if (op->cls->detach != NULL) {
-            op->cls->detach(op, task);
-        }
         if (!task_is_cancelled(task)) {
             result = OPERATION_PENDING; /* the scope was left or changed meanwhile: wait again */
         }
@@ -279,11 +278,11 @@ task_park(Worker *worker, Task *task, PyObject **value)
     if (task->context != NULL) {
         PyContext_Enter(task->context);
     }
-    reason = task_begin_run(task);
+    reason = task_wait_reason(task);
     if (reason == 0) {
         /* a cancellation: it and whoever completes the wait just now race for the claim like everybody */
         task_claim(task, TASK_CANCELLED);
-        reason = task_begin_run(task);
+        reason = task_wait_reason(task);
     }
     return task_wait_ended(worker, task, reason, value);
 }
@@ -495,7 +494,7 @@ void
 task_run(Worker *worker, Task *task)
 {
     PyObject *value = NULL;
-    uint32_t reason = task_begin_run(task);
+    uint32_t reason = task->operation != NULL ? task_wait_reason(task) : 0;
     Step step = STEP_SEND;
 
     worker->task = task;
