@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -570,10 +571,11 @@ async def test_second_reader_is_refused() -> None:
 @both
 async def test_second_writer_is_refused() -> None:
     client, server = await connected()
-    size = 10_000_000
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # soon full
+    size = 200_000
     with client, server:
         join = tonio.spawn(client.sendall(bytes(size)))
-        await tonio.sleep(0.002)
+        await tonio.sleep(0.005)
         with pytest.raises(ResourceBusy):
             await client.sendall(b"x" * 100)
         received = 0
@@ -582,6 +584,36 @@ async def test_second_writer_is_refused() -> None:
         await join
         await client.sendall(b"now")
         assert await server.recv(10) == b"now"
+
+
+@both
+async def test_writers_that_come_together_never_mix() -> None:
+    """Each sends all or, being refused, nothing; and nobody is refused when nobody sends."""
+    size = 200_000
+
+    async def writer(sock: socket.socket, letter: bytes, go: tonio.Event) -> bytes:
+        await go.wait()
+        try:
+            await sock.sendall(letter * size)
+        except ResourceBusy:
+            return b""
+        return letter
+
+    for _ in range(15):
+        client, server = await connected()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+        with client, server:
+            go = tonio.Event()
+            writers = tonio.spawn(*[writer(client, letter, go) for letter in (b"a", b"b", b"c")])
+            reading = tonio.spawn(receive_all(server))
+            go.set()
+            sent = b"".join(await writers)
+            client.shutdown(socket.SHUT_WR)
+            received = await reading
+            assert sent
+            runs = bytes(letter for letter, _ in groupby(received))
+            assert sorted(runs) == sorted(sent)
+            assert len(received) == size * len(sent)
 
 
 @both

@@ -13,14 +13,14 @@ cancel_scope_enter(CancelScope *scope, Task *task, uint64_t deadline)
     timer_node_init(&scope->timer);
     task->scope = scope;
     if (deadline != TIMER_NEVER) {
-        driver_add_scope_timer(&task->runtime->driver, &scope->timer, deadline);
+        driver_add_scope_timer(&task_runtime(task)->driver, &scope->timer, deadline);
     }
 }
 
 bool
 cancel_scope_leave(CancelScope *scope, Task *task)
 {
-    driver_remove_scope_timer(&task->runtime->driver, &scope->timer);
+    driver_remove_scope_timer(&task_runtime(task)->driver, &scope->timer);
     task->scope = scope->parent;
     /* relaxed: the timer lock that was just held orders it after the driver's store */
     return atomic_load_explicit(&scope->cancelled, memory_order_relaxed) != 0;
@@ -51,7 +51,7 @@ chain_is_cancelled(Task *task)
             return true;
         }
     }
-    return runtime_is_closing(task->runtime) || task_is_stopped(task);
+    return runtime_is_closing(task_runtime(task)) || task_is_stopped(task);
 }
 
 bool

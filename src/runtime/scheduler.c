@@ -238,7 +238,7 @@ foreign_pushed(Runtime *runtime)
 void
 scheduler_wake(Task *task)
 {
-    Runtime *runtime = task->runtime;
+    Runtime *runtime = task_runtime(task);
     Worker *worker = current_worker;
 
     if (worker != NULL && worker->runtime == runtime) {

@@ -125,14 +125,16 @@ task_keep_cancel_request(Task *task)
 static Task *
 slab_add(Runtime *runtime, TaskCache *cache)
 {
-    TaskSlab *slab = calloc(1, sizeof(TaskSlab));
-    if (slab == NULL) {
+    TaskSlab *slab;
+
+    if (posix_memalign((void **)&slab, TASK_SLAB_ALIGNMENT, sizeof(TaskSlab)) != 0) {
         return NULL;
     }
+    memset(slab, 0, sizeof(TaskSlab));
+    slab->runtime = runtime;
     for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
         Task *task = &slab->tasks[i];
         atomic_init(&task->state, TASK_FREE);
-        task->runtime = runtime;
         timer_node_init(&task->timer);
         list_node_init(&task->wait);
         list_node_init(&task->sibling);

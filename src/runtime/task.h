@@ -96,10 +96,8 @@ struct Task {
     ListNode sibling;       /* in its completion's list of tasks; guarded by the completion */
     CancelScope *scope;     /* innermost cancel scope that it runs in, or NULL */
     PyObject *context;      /* owned or NULL: contextvars.Context */
-    Runtime *runtime;
-    TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
-    uint32_t index;     /* place among its completion's tasks */
-    uint32_t number;    /* counts up; with the worker's id it names the task */
+    TaskHandle *handle;     /* borrowed or NULL: what current_task() gave out */
+    uint32_t index;         /* place among its completion's tasks */
 };
 
 /* ---- state transitions ---------------------------------------------------------------------------------- */
@@ -146,13 +144,24 @@ task_is_stopped(Task *task)
 
 /* ---- memory --------------------------------------------------------------------------------------------- */
 
-#define TASK_SLAB_TASKS 100
+/* A block of tasks. Slabs are only ever added to a runtime's list, and freed with it. They are aligned, so that a task
+ * finds its slab, and through it its runtime; the size leaves room for the allocator's header, or every second page would
+ * be lost to alignment. */
+#define TASK_SLAB_ALIGNMENT 16384u
+#define TASK_SLAB_TASKS ((TASK_SLAB_ALIGNMENT - 2 * sizeof(void *) - 16) / sizeof(Task))
 
-/* A block of tasks. Slabs are only ever added to a runtime's list, and freed with it. */
 typedef struct TaskSlab {
     struct TaskSlab *next;
+    Runtime *runtime;
     Task tasks[TASK_SLAB_TASKS];
 } TaskSlab;
+
+/* The runtime that a task belongs to. Any thread. */
+static inline Runtime *
+task_runtime(const Task *task)
+{
+    return ((TaskSlab *)((uintptr_t)task & ~(uintptr_t)(TASK_SLAB_ALIGNMENT - 1)))->runtime;
+}
 
 /* A worker's free tasks; what is too much for it goes to the runtime's. */
 typedef struct TaskCache {

@@ -39,7 +39,7 @@ static Step task_poll(Worker *worker, Task *task, Operation *op, PyObject **valu
 static Step
 task_end(Worker *worker, Task *task, PyObject *value)
 {
-    Runtime *runtime = task->runtime;
+    Runtime *runtime = task_runtime(task);
     PyObject *error = value == NULL ? PyErr_GetRaisedException() : NULL;
     Completion *completion = task->completion;
 
@@ -104,7 +104,7 @@ task_raised(Worker *worker, Task *task)
 static void
 task_set_cancelled(Task *task)
 {
-    if (!runtime_is_closing(task->runtime) || ++task->swallowed <= MOST_SWALLOWED) {
+    if (!runtime_is_closing(task_runtime(task)) || ++task->swallowed <= MOST_SWALLOWED) {
         error_set_cancelled();
         return;
     }
@@ -135,7 +135,7 @@ task_give_way(Worker *worker, Task *task)
         PyContext_Exit(task->context);
     }
     worker->task = NULL;
-    scheduler_push(task->runtime, task);
+    scheduler_push(task_runtime(task), task);
     return STEP_LEAVE;
 }
 
@@ -195,7 +195,7 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
     OperationResult result = OPERATION_ERROR;
 
     if ((task->flags & TASK_HAS_TIMER) && reason != TASK_TIMED_OUT) {
-        driver_remove_task_timer(&task->runtime->driver, &task->timer);
+        driver_remove_task_timer(&task_runtime(task)->driver, &task->timer);
     }
     task->flags &= (uint16_t)~TASK_HAS_TIMER;
 
@@ -263,7 +263,7 @@ task_park(Worker *worker, Task *task, PyObject **value)
         }
         if (op->deadline != TIMER_NEVER) {
             task->flags |= TASK_HAS_TIMER;
-            driver_add_task_timer(&task->runtime->driver, &task->timer, op->deadline);
+            driver_add_task_timer(&task_runtime(task)->driver, &task->timer, op->deadline);
         }
     }
     if (task->context != NULL) {

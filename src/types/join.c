@@ -109,6 +109,19 @@ join_new(uint32_t total, JoinShape shape)
     return self;
 }
 
+/* Drops a join (NULL for none) of which nothing was started. */
+static void
+join_abandon(Join *self)
+{
+    if (self != NULL) {
+        /* relaxed: nobody else has it */
+        if (atomic_exchange_explicit(&self->remaining, 0, memory_order_relaxed) > 0) {
+            Py_DECREF(self); /* its own reference */
+        }
+        Py_DECREF(self);
+    }
+}
+
 /* ---- ending ---------------------------------------------------------------------------------------------- */
 
 /* A part has ended with `value` or `error` (stolen). `task` is NULL for a job. */
@@ -211,7 +224,7 @@ join_cancel(Join *self)
     }
     mutex_unlock(&self->mutex);
     if (chain.count > 0) {
-        scheduler_wake_chain(chain.first->runtime, &chain);
+        scheduler_wake_chain(task_runtime(chain.first), &chain);
     }
     for (uint32_t i = 0; self->jobs != NULL && i < self->total; i++) {
         if (self->jobs[i].job != NULL) {
@@ -477,7 +490,9 @@ runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
                   Py_ssize_t other_count)
 {
     for (Py_ssize_t i = 0; i < count; i++) {
-        runnable_discard(claimed[i]);
+        PyObject *runnable = claimed[i];
+        claimed[i] = NULL;
+        runnable_discard(runnable);
     }
     for (Py_ssize_t i = 0; i < other_count; i++) {
         if (coroutine_check(others[i]) && coroutine_claim(others[i])) {
@@ -494,6 +509,7 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
 {
     PyObject *few[8];
     PyObject **claimed = few;
+    PyObject **allocated = NULL;
     Join *join = NULL;
     Runtime *runtime;
     PyObject *result = NULL;
@@ -507,10 +523,24 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
         runnables_discard(NULL, 0, coroutines, count);
         return NULL;
     }
-    if (count > 8) {
-        claimed = PyMem_New(PyObject *, (size_t)count);
+    if (!detached) {
+        join = join_new((uint32_t)count, shape);
+        if (join == NULL) {
+            runnables_discard(NULL, 0, coroutines, count);
+            goto end;
+        }
+        join->owned = owned;
+    }
+    if (join != NULL && shape == JOIN_LIST) {
+        /* what will hold the results holds the coroutines until they have their tasks */
+        claimed = ((PyListObject *)join->result)->ob_item;
+    }
+    else if (count > 8) {
+        claimed = allocated = PyMem_New(PyObject *, (size_t)count);
         if (claimed == NULL) {
             PyErr_NoMemory();
+            join_abandon(join);
+            join = NULL;
             goto end;
         }
     }
@@ -519,34 +549,27 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
         if (claimed[i] == NULL) {
             PyObject *error = PyErr_GetRaisedException();
             runnables_discard(claimed, i, coroutines + i + 1, count - i - 1);
+            join_abandon(join);
+            join = NULL;
             PyErr_SetRaisedException(error);
             goto end;
         }
     }
-    if (!detached) {
-        join = join_new((uint32_t)count, shape);
-        if (join == NULL) {
-            runnables_discard(claimed, count, NULL, 0);
-            goto end;
-        }
-        join->owned = owned;
-        if (count == 1 && coroutine_check(claimed[0])) {
-            join->name = Py_NewRef(coroutine_qualname(claimed[0]));
-        }
+    if (join != NULL && count == 1 && coroutine_check(claimed[0])) {
+        join->name = Py_NewRef(coroutine_qualname(claimed[0]));
     }
     for (Py_ssize_t i = 0; i < count; i++) {
-        Task *task = runtime_new_task(runtime, claimed[i], join != NULL ? &join->completion : NULL,
+        PyObject *coroutine = claimed[i];
+        claimed[i] = NULL;
+        Task *task = runtime_new_task(runtime, coroutine, join != NULL ? &join->completion : NULL,
                                       (uint32_t)i);
         if (task == NULL) {
             PyObject *error = PyErr_GetRaisedException();
             runnables_discard(claimed + i + 1, count - i - 1, NULL, 0);
             if (join == NULL || i == 0) {
+                join_abandon(join);
+                join = NULL;
                 PyErr_SetRaisedException(error);
-                if (join != NULL) {
-                    atomic_store_explicit(&join->remaining, 0, memory_order_relaxed);
-                    Py_DECREF(join); /* its own */
-                    Py_CLEAR(join);
-                }
                 goto end;
             }
             /* some run already: the rest failed, and the join says so */
@@ -567,9 +590,7 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
     join = NULL;
 end:
     runtime_leave(runtime);
-    if (claimed != few) {
-        PyMem_Free(claimed);
-    }
+    PyMem_Free(allocated);
     return result;
 }
 
@@ -677,10 +698,8 @@ submit_all(const char *what, PyObject *fn, PyObject *calls, PyObject *kwargs, Jo
     join->jobs = calloc((size_t)count + 1, sizeof(JoinJob));
     if (join->jobs == NULL) {
         PyErr_NoMemory();
-        if (count > 0) {
-            Py_DECREF(join);
-        }
-        Py_CLEAR(join);
+        join_abandon(join);
+        join = NULL;
         goto end;
     }
     if (count == 1 && PyFunction_Check(fn)) {

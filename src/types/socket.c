@@ -394,7 +394,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         socket_leave(self);
         return OPERATION_ERROR;
     }
-    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task->runtime->serial) {
+    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task_runtime(task)->serial) {
         source = self->source;
     }
     for (;;) {
@@ -460,7 +460,7 @@ socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
         operation_release(op);
         return OPERATION_ERROR;
     }
-    source = socket_source(op->socket, task->runtime);
+    source = socket_source(op->socket, task_runtime(task));
     if (source != NULL) {
         outcome = source_arm(source, op->direction, task) ? OPERATION_PARKED : OPERATION_PENDING;
     }
@@ -479,7 +479,8 @@ socket_detach(Operation *base, Task *task)
 
     /* Not through socket_enter: also from a closed socket. A task that is still queued keeps the source from being
      * given away, because forgetting the source takes it out first, under the same mutex. */
-    if (atomic_load_explicit(&op->socket->serial, memory_order_acquire) == task->runtime->serial) {
+    if (atomic_load_explicit(&op->socket->serial, memory_order_acquire) ==
+        task_runtime(task)->serial) {
         source_detach(op->socket->source, task);
     }
     operation_release(op);
