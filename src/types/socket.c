@@ -9,7 +9,8 @@
  * connect a poller takes a socket for hung up), and again if the socket is used in a later runtime. `mutex` guards making
  * it; it is read by calls that are counted in `use`.
  *
- * A stream has one reader and one writer at a time: who has to wait takes the direction (`busy`) until it is done.
+ * A stream has one reader and one writer at a time: who has to wait, and a sendall from its first call on, takes the
+ * direction (`busy`) until it is done.
  * All functions are called attached, by any thread.
  */
 #include <errno.h>
@@ -387,9 +388,11 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         *result = op->call == CALL_RECV ? PyBytes_FromStringAndSize(NULL, 0) : PyLong_FromLong(0);
         return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
     }
-    /* relaxed: only whether somebody else waits in this direction, which operation_hold decides */
+    /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
+     * only look whether it is taken, and take it when they have to wait. relaxed: operation_hold decides */
     if (!op->holds &&
-        (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction)) &&
+        (op->call == CALL_SENDALL ||
+         (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction))) &&
         !operation_hold(op)) {
         socket_leave(self);
         return OPERATION_ERROR;
