@@ -171,13 +171,48 @@ def test_idle_runtime_object_holds_nothing(threads: int) -> None:
     assert threads_of_process() == before
 
 
+def test_objects_tell_what_they_are() -> None:
+    runtime = tonio.runtime(threads=3)
+    assert "Runtime" in repr(runtime)
+    assert "3" in repr(runtime)
+    runtime.close()
+    assert "closed" in repr(runtime)
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
 def test_both_modules_export_the_same_objects() -> None:
     import tonio as plain
 
-    for name in ("run", "main", "runtime", "spawn", "map", "Event", "Join", "sleep"):
+    assert sorted(tonio.__all__) == sorted([*plain.__all__, "yield_now"])
+    for name in set(plain.__all__) - {"net", "time"}:
         assert getattr(plain, name) is getattr(tonio, name)
-    assert plain.time.timeout is tonio.time.timeout
-    assert not hasattr(plain, "yield_now")
+    for name in plain.time.__all__:
+        assert getattr(plain.time, name) is getattr(tonio.time, name)
+    assert plain.net.socket.socket is tonio.net.socket.socket
+    assert plain.net.socket.__all__ == tonio.net.socket.__all__
+
+
+def test_public_names_are_documented() -> None:
+    for module in (tonio, tonio.time, tonio.exceptions):
+        assert module.__doc__
+        for name in module.__all__:
+            assert getattr(module, name).__doc__, f"{module.__name__}.{name}"
+
+
+def test_exceptions_are_what_they_are_said_to_be() -> None:
+    from tonio import exceptions
+
+    assert set(exceptions.__all__) == {
+        name for name, thing in vars(exceptions).items() if isinstance(thing, type)
+    }
+    assert not issubclass(exceptions.CancelledError, Exception)
+    assert issubclass(exceptions.EndOfChannel, exceptions.ResourceBroken)
+    assert issubclass(exceptions.RuntimeNotInitializedError, RuntimeError)
+    assert issubclass(exceptions.RuntimeAlreadyInitializedError, RuntimeError)
+    for name in set(exceptions.__all__) - {"CancelledError"}:
+        assert issubclass(getattr(exceptions, name), Exception)
 
 
 # --- threads ----------------------------------------------------------------------------------
@@ -655,6 +690,64 @@ def test_error_in_clean_up_does_not_hide_the_exit(threads: int) -> None:
     with pytest.raises(SystemExit) as caught:
         tonio.run(main(), threads=threads)
     assert isinstance(caught.value.__context__, OSError)
+
+
+# --- fork -------------------------------------------------------------------------------------
+
+FORKING = """
+    import os, sys, warnings
+    import tonio.colored as tonio
+    from tonio.colored.net import socket
+
+    warnings.simplefilter("ignore")  # os.fork() with several threads
+
+    async def give(value):
+        await tonio.sleep(0.001)
+        return value
+
+    async def exchange(client, server):
+        reading = tonio.spawn(server.recv(10))
+        await tonio.sleep(0.001)
+        await client.send(b"hello")
+        assert await reading == b"hello"
+
+    async def main(codes):
+        with socket.socket() as listener:
+            await listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            client = socket.socket()
+            await client.connect(listener.getsockname())
+            server, _ = await listener.accept()
+        with client, server:
+            for kind in ("goes on", "starts anew"):
+                await exchange(client, server)
+                process = os.fork()
+                if process == 0:
+                    client.close()
+                    server.close()
+                    if kind == "starts anew":
+                        os._exit(tonio.run(give(8), threads=1))
+                    await tonio.sleep(1000)
+                _, status = await tonio.spawn_blocking(os.waitpid, process, 0)
+                codes.append(os.waitstatus_to_exitcode(status))
+            await exchange(client, server)
+
+    codes = []
+    try:
+        tonio.run(main(codes), threads=int(sys.argv[1]))
+    except RuntimeError as error:
+        os._exit(7 if "fork" in str(error) else 9)
+    print(codes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("notation", NOTATIONS)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_forked_child_cannot_go_on_but_begin_anew_and_the_parent_is_left_in_peace(
+    notation: str, threads: int
+) -> None:
+    assert run_program(FORKING, notation, threads) == (0, "[7, 8]\n", "")
 
 
 # --- signals ----------------------------------------------------------------------------------

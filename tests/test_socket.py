@@ -204,6 +204,20 @@ async def test_acceptors_share_the_connections() -> None:
 
 
 @both
+async def test_connections_that_came_together_are_all_accepted() -> None:
+    """One edge for all of them."""
+    with await listen() as listener:
+        clients = [socket.socket() for _ in range(10)]
+        for client in clients:
+            await client.connect(listener.getsockname())
+        for client in clients:
+            outcome, in_time = await tonio.time.timeout(listener.accept(), 5)
+            assert in_time
+            outcome[0].close()
+            client.close()
+
+
+@both
 async def test_refused_connection() -> None:
     with socket.socket() as taken, socket.socket() as client:
         await taken.bind(("127.0.0.1", 0))  # and does not listen
@@ -297,6 +311,47 @@ async def test_recv_gives_what_there_is_up_to_its_size() -> None:
         await client.send(b"flags")
         assert await server.recv(5, socket.MSG_PEEK) == b"flags"
         assert await server.recv(5) == b"flags"
+
+
+@both
+async def test_recv_into_fills_a_buffer() -> None:
+    client, server = await connected()
+    with client, server:
+        buffer = bytearray(b"........")
+        await client.send(b"0123456789")
+        assert await server.recv_into(buffer, 4) == 4
+        assert buffer == b"0123...."
+        assert await server.recv_into(memoryview(buffer)[6:]) == 2
+        assert buffer == b"0123..45"
+        assert await server.recv_into(buffer, 0, socket.MSG_PEEK) == 4
+        assert buffer == b"678" + b"9..45"
+        assert await server.recv_into(buffer) == 4
+        client.shutdown(socket.SHUT_WR)
+        assert await server.recv_into(buffer) == 0
+        for wrong in (b"read-only", "text", None):
+            with pytest.raises(TypeError):
+                await server.recv_into(wrong)
+        for number in (-1, 9):
+            with pytest.raises(ValueError):
+                await server.recv_into(buffer, number)
+
+
+@both
+async def test_datagrams_stay_whole_and_a_short_one_hides_no_other() -> None:
+    kind = (socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(*kind) as one, socket.socket(*kind) as other:
+        for sock in (one, other):
+            await sock.bind(("127.0.0.1", 0))
+        await one.connect(other.getsockname())
+        await other.connect(one.getsockname())
+        for message in (b"first", b"", b"second", b"third"):
+            assert await one.send(message) == len(message)
+        for message in (b"first", b"", b"second", b"third"):
+            assert await tonio.time.timeout(other.recv(100), 5) == (message, True)
+        waiting = tonio.spawn(one.recv(3))
+        await other.send(b"cut off")
+        assert await waiting == b"cut"
+        assert await tonio.time.timeout(one.recv(3), 0.002) == (None, False)
 
 
 @both
@@ -550,6 +605,31 @@ async def test_number_of_a_closed_socket_is_used_again() -> None:
                 await tonio.yield_now()
             await client.send(b"%d" % round_)
             assert await join == b"%d" % round_
+
+
+@both
+async def test_duplicate_of_a_closed_socket_disturbs_nobody() -> None:
+    """The poller goes on telling of a descriptor as long as somebody has a copy of it."""
+    client, server = await connected()
+    copy = os.dup(server.fileno())
+    try:
+        reading = tonio.spawn(server.recv(10))
+        await tonio.sleep(0.001)
+        server.close()
+        with pytest.raises(ExceptionGroup):
+            await reading
+        with client:
+            others = await connected()
+            with others[0], others[1]:
+                waiting = tonio.spawn(others[1].recv(10))
+                for _ in range(10):
+                    await client.send(b"to the copy")
+                    await tonio.sleep(0.0002)
+                assert not waiting.done()
+                await others[0].send(b"hello")
+                assert await waiting == b"hello"
+    finally:
+        os.close(copy)
 
 
 # --- several users ----------------------------------------------------------------------------

@@ -428,7 +428,7 @@ async def test_cancelled_task_cleans_up_and_its_join_says_so() -> None:
 
     join = tonio.spawn(outer())
     await begun.wait()
-    join.cancel()
+    assert join.cancel() is True
     with pytest.raises(TaskCancelled):
         await join
     assert log == ["cancelled", "inner", "outer"]
@@ -459,7 +459,7 @@ async def test_cancelling_a_task_before_it_has_begun() -> None:
 async def test_cancelling_what_has_ended_changes_nothing() -> None:
     join = tonio.spawn(give("value"))
     assert await join == "value"
-    join.cancel()
+    assert join.cancel() is False
     assert await join == "value"
 
 
@@ -704,5 +704,6 @@ async def test_tasks_are_told_apart() -> None:
     tasks = await tonio.spawn(*[child() for _ in range(100)])
     assert len(set(tasks)) == 100
     assert all("child" in task.name for task in tasks)
+    assert "child" in repr(tasks[0])
     assert all(task.done() for task in tasks)
     assert not tonio.current_task().done()

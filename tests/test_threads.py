@@ -4,7 +4,7 @@ import sys
 import sysconfig
 import threading
 from collections import Counter
-from time import monotonic, sleep, thread_time
+from time import monotonic, process_time, sleep, thread_time
 from typing import Any
 
 import pytest
@@ -242,6 +242,17 @@ async def test_task_whose_operations_are_always_ready_gives_way() -> None:
     await tonio.sleep(0.005)
     stop = True
     assert all(await join)
+
+
+@both(threads=(1, 4))
+async def test_idle_runtime_uses_no_cpu() -> None:
+    never = tonio.Event()
+    tonio.map(tonio.sleep, [1000] * 1000)
+    tonio.map(lambda _: never.wait(), range(1000))
+    await tonio.sleep(0.02)
+    begun = process_time()
+    await tonio.sleep(0.25)
+    assert process_time() - begun < 0.05
 
 
 # --- foreign threads --------------------------------------------------------------------------

@@ -639,6 +639,9 @@ Socket_recv_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObje
         return NULL;
     }
     if (PyObject_GetBuffer(values[0], &op->buffer, PyBUF_WRITABLE) < 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "recv_into(): buffer must be a writable bytes-like object, not %.200s",
+                     Py_TYPE(values[0])->tp_name);
         op->buffer.buf = NULL;
         operation_drop(op);
         return NULL;
