@@ -129,7 +129,8 @@ def translate(source: str, notation: str) -> str:
 
 def to_yield(tree: ast.Module) -> ast.Module:
     """Turns what is written with ``await`` into what means the same with ``yield``."""
-    return ast.fix_missing_locations(_ToYield().visit(tree))
+    _ToYield().visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 class _ToYield(ast.NodeTransformer):

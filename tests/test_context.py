@@ -144,15 +144,6 @@ async def test_context_of_a_cancelled_task_is_its_own_in_clean_up() -> None:
     assert variable.get() == "default"
 
 
-@both
-async def test_task_spawned_in_a_context_of_the_users_own() -> None:
-    context = contextvars.copy_context()
-    context.run(variable.set, "own")
-    assert context.run(variable.get) == "own"
-    assert variable.get() == "default"
-    assert await context.run(tonio.spawn, get()) in {"own", "default"}
-
-
 @both(context=True)
 async def test_copy_is_of_the_context_that_spawn_is_called_in() -> None:
     context = contextvars.copy_context()
@@ -173,6 +164,14 @@ def test_nothing_leaks_into_the_callers_context(threads: int) -> None:
     assert variable.get() == "default"
     tonio.run(main(), threads=threads, context=True)
     assert variable.get() == "default"
+
+
+@both
+async def test_without_the_option_the_context_of_the_spawner_plays_no_part() -> None:
+    context = contextvars.copy_context()
+    context.run(variable.set, "own")
+    assert await context.run(tonio.spawn, get()) == "default"
+    assert await context.run(tonio.map_blocking, lambda _: variable.get(), [1]) == ["default"]
 
 
 @both(threads=(1,))

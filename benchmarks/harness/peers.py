@@ -1,4 +1,4 @@
-"""The interpreters that run the contenders: this project's, and one virtual environment per peer.
+"""The interpreters that run the contenders: one virtual environment for this project and each peer.
 
 All are made from one and the same Python, as interpreters differ more than libraries do. Peers
 live in the cache, outside the source tree. What is made, or why it could not be, is noted in a
@@ -14,11 +14,13 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.machine import cache_folder
+from harness.machine import BUILD, cache_folder
 from harness.processes import environment
 
 FAILURE_LIFETIME = 24 * 3600
@@ -28,13 +30,20 @@ INSTALLS: dict[str, tuple[str, ...]] = {
     "uvloop": ("--no-binary=uvloop", "uvloop"),
     "trio": ("trio",),
 }
-DISTRIBUTIONS = {"project": "tonio", "rust": "tonio", "uvloop": "uvloop", "trio": "trio"}
+DISTRIBUTIONS = {"rust": "tonio", "uvloop": "uvloop", "trio": "trio"}
 
 # With -P the folder of the caller, which may be this project's with its own tonio, is not searched.
 PROBE = """
 import importlib, importlib.metadata, sys
 importlib.import_module(sys.argv[1])
 print(importlib.metadata.version(sys.argv[1]))
+"""
+
+LOCATE = """
+import importlib.metadata, os, tonio, tonio._core
+print(importlib.metadata.version("tonio"))
+print(os.path.dirname(tonio.__file__))
+print(tonio._core.__file__)
 """
 
 
@@ -60,6 +69,27 @@ def probe(name: str, python: Path) -> Peer:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return Peer(name, python, problem=reason)
     return Peer(name, python, version=done.stdout.strip())
+
+
+def copy_of_project() -> Peer:
+    """A copy of this project as it is built now, so that all rounds measure the same.
+
+    In the editable installation an import would rebuild what someone edits in the meantime.
+    """
+    folder = BUILD / "project"
+    python = folder / "bin" / "python"
+    command = [sys.executable, "-P", "-c", LOCATE]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    if found.returncode != 0:
+        reason = (found.stderr.strip().splitlines() or ["no message"])[-1]
+        return Peer("project", python, problem=reason)
+    version, package, extension = found.stdout.splitlines()
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, symlinks=True)
+    target = Path(sysconfig.get_path("platlib", "venv", {"base": folder, "platbase": folder}))
+    shutil.copytree(package, target / "tonio", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(extension, target / "tonio")
+    return Peer("project", python, version=version)
 
 
 def install(name: str, folder: Path, log: Path) -> Peer:
@@ -96,10 +126,10 @@ def installed(name: str, *, refresh: bool, say: Callable[[str], None]) -> Peer:
 
 
 def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
-    """All peers by name; `python` is the plain interpreter, `project` the one with this project."""
+    """All peers by name; `python` is the plain interpreter, `project` has this project."""
     peers = {
         "python": Peer("python", base_python(), version=sys.version.split()[0]),
-        "project": probe("project", Path(sys.executable)),
+        "project": copy_of_project(),
     }
     for name in INSTALLS:
         if name == "rust" and (other := os.environ.get("TONIO_PEER")):

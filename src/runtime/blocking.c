@@ -33,6 +33,8 @@ struct BlockingJob {
     JobState state;     /* guarded by the pool's mutex */
     PoolThread *thread; /* set when it runs; guarded by the pool's mutex */
     bool interrupted;   /* guarded by the thread's interrupt lock */
+    bool
+        cancelled; /* guarded by the pool's mutex: it was to be interrupted, perhaps before its thread had begun */
     BlockingPool *pool;
     PyObject *fn; /* owned, as are the next three; taken by whoever runs or drops the job */
     PyObject *args;
@@ -292,6 +294,7 @@ blocking_job_cancel(BlockingJob *job)
         drop = true;
     }
     else if (job->state == JOB_RUNNING) {
+        job->cancelled = true;
         thread = job->thread;
     }
     mutex_unlock(&pool->mutex);
@@ -318,7 +321,14 @@ job_run(PoolThread *self, BlockingJob *job)
     PyMutex_Lock(&self->interrupt);
     self->job = job;
     PyMutex_Unlock(&self->interrupt);
-    if (context == NULL || PyContext_Enter(context) == 0) {
+    /* A canceller that came before that found another job here; what it left under the pool's mutex is seen now. */
+    mutex_lock(&self->pool->mutex);
+    bool cancelled = job->cancelled;
+    mutex_unlock(&self->pool->mutex);
+    if (cancelled) {
+        error_set_cancelled();
+    }
+    else if (context == NULL || PyContext_Enter(context) == 0) {
         value = PyObject_Call(job->fn, job->args, job->kwargs);
         if (context != NULL) {
             PyContext_Exit(context);
