@@ -747,7 +747,13 @@ FORKING = """
 def test_forked_child_cannot_go_on_but_begin_anew_and_the_parent_is_left_in_peace(
     notation: str, threads: int
 ) -> None:
-    assert run_program(FORKING, notation, threads) == (0, "[7, 8]\n", "")
+    status, output, errors = run_program(FORKING, notation, threads)
+    # The task that forks may have moved to a thread that the child has no `run` on.
+    if threads > 1 and output == "[1, 8]\n":
+        assert "the process was forked while the runtime ran" in errors
+    else:
+        assert (output, errors) == ("[7, 8]\n", "")
+    assert status == 0
 
 
 # --- signals ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "errors.h"
 #include "runtime/blocking.h"
@@ -30,6 +31,10 @@ static uint64_t last_serial;
 
 static _Atomic(Runtime *)
     main_thread_runtime; /* what the SIGINT handler interrupts; written by the main thread */
+
+static const char forked_message[] = "the process was forked while the runtime ran: a child must "
+                                     "exec, call os._exit(), or start a runtime of its own "
+                                     "from a fresh call";
 
 /* ---- finding the runtime --------------------------------------------------------------------------------- */
 
@@ -404,6 +409,12 @@ worker_thread(void *argument)
     atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
     atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
     worker_main(worker);
+    if (runtime_is_forked(runtime)) {
+        /* The task that forked ran on this thread, which is the child's only one: there is no `run` to tell. */
+        PyErr_SetString(PyExc_RuntimeError, forked_message);
+        error_report_current("in a forked child");
+        _exit(1);
+    }
 }
 
 void
@@ -747,9 +758,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
         if (runtime_is_forked(runtime)) {
             /* what other threads may have been changing is left alone */
             signals_end(&signals);
-            PyErr_SetString(PyExc_RuntimeError, "the process was forked while the runtime ran: a "
-                                                "child must exec, call os._exit(), or "
-                                                "start a runtime of its own from a fresh call");
+            PyErr_SetString(PyExc_RuntimeError, forked_message);
             return NULL;
         }
         runtime_end(runtime);
