@@ -850,7 +850,8 @@ def test_interrupt_goes_to_the_main_thread_when_a_run_is_elsewhere() -> None:
         thread = threading.Thread(target=lambda: print(tonio.run(main(), threads=2)))
         try:
             thread.start()
-            threading.Event().wait()
+            while True:  # the interpreter misses a signal that comes just before it waits
+                threading.Event().wait(0.05)
         except KeyboardInterrupt:
             print("interrupted", flush=True)
             stop.set()

@@ -64,12 +64,12 @@ async def test_sleeps_overlap() -> None:
     assert 0.05 <= monotonic() - begun < 0.5
 
 
-@both
+@both(threads=(1,))
 async def test_sleepers_wake_in_order() -> None:
     log: list[int] = []
 
     async def sleeper(number: int) -> None:
-        await tonio.sleep(number * 0.008)
+        await tonio.sleep(number * 0.004)
         log.append(number)
 
     await tonio.map(sleeper, [5, 1, 4, 2, 3])
