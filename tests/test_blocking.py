@@ -314,6 +314,25 @@ async def test_interruption_never_reaches_the_next_job() -> None:
             assert log == ["interrupted", "ended"]
 
 
+@both(blocking_threadpool_size=1)
+async def test_interruption_that_found_nothing_to_interrupt_is_forgotten() -> None:
+    """The job has no bytecode at which it could strike; the one after it has."""
+
+    def innocent() -> str:
+        for _ in range(200):
+            pass
+        return "value"
+
+    for _ in range(5):
+        join = tonio.spawn_blocking(time.sleep, 0.004)
+        following = tonio.spawn_blocking(innocent)
+        await tonio.sleep(0.002)
+        join.cancel()
+        with suppress(TaskCancelled):
+            assert await join is None
+        assert await following == "value"
+
+
 @both(blocking_threadpool_size=2)
 async def test_interruption_races_with_the_end_of_the_job() -> None:
     def short() -> str:

@@ -207,6 +207,7 @@ async def test_acceptors_share_the_connections() -> None:
 async def test_connections_that_came_together_are_all_accepted() -> None:
     """One edge for all of them."""
     with await listen() as listener:
+        assert await tonio.time.timeout(listener.accept(), 0.001) == (None, False)  # it is watched
         clients = [socket.socket() for _ in range(10)]
         for client in clients:
             await client.connect(listener.getsockname())
@@ -344,6 +345,7 @@ async def test_datagrams_stay_whole_and_a_short_one_hides_no_other() -> None:
             await sock.bind(("127.0.0.1", 0))
         await one.connect(other.getsockname())
         await other.connect(one.getsockname())
+        assert await tonio.time.timeout(other.recv(100), 0.001) == (None, False)  # it is watched
         for message in (b"first", b"", b"second", b"third"):
             assert await one.send(message) == len(message)
         for message in (b"first", b"", b"second", b"third"):

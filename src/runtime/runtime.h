@@ -199,7 +199,18 @@ PyObject *runnable_claim(PyObject *object, const char *what);
 /* Undoes runnable_claim for something that will not run: closes it. Steals. No exception is left set or lost. */
 void runnable_discard(PyObject *runnable);
 
-extern PyTypeObject Runtime_Type;
+typedef struct RuntimeOptions {
+    bool context;
+    int threads;
+    size_t pool_size;
+    double pool_idle_ttl;
+} RuntimeOptions;
+
+/* Runs a claimed coroutine (stolen) to its end on the calling thread: what it returns, new reference, or NULL with what it
+ * raised. */
+PyObject *runtime_run(const RuntimeOptions *options, PyObject *coroutine);
+
 int runtime_module_init(PyObject *module);
+int runtime_type_module_init(PyObject *module);
 
 #endif

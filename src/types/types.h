@@ -6,9 +6,9 @@
 
 int event_module_init(PyObject *module);
 int join_module_init(PyObject *module);
+int spawn_module_init(PyObject *module);
 int time_module_init(PyObject *module);
-int timeout_module_init(PyObject *module);
-int delegate_module_init(PyObject *module);
+int hosting_module_init(PyObject *module);
 int socket_module_init(PyObject *module);
 
 /* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least

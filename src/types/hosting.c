@@ -1,7 +1,8 @@
-/* Timeout: runs a coroutine inside the calling task, under a cancel scope that expires.
+/* Hosting: operations that run a coroutine inside the calling task - timeout() and delegate().
  *
- * No task is made: the run loop pushes the coroutine on top of this operation, which lies on the task's stack until
- * the coroutine has ended and then says what the outcome is.
+ * No task is made: the run loop pushes the coroutine on top of the operation, which lies on the task's stack until the
+ * coroutine has ended and then says what the outcome is. timeout() puts a cancel scope that expires around it;
+ * delegate() makes an operation of a generator, so that what is composed in Python can be yielded and awaited alike.
  */
 #include "core/clock.h"
 #include "errors.h"
@@ -9,19 +10,19 @@
 #include "runtime/runtime.h"
 #include "types/types.h"
 
-typedef struct Timeout {
+typedef struct Hosting {
     Operation base;
-    CancelScope scope;   /* entered while the coroutine runs */
+    CancelScope scope;   /* timeout: entered while the coroutine runs */
     PyObject *coroutine; /* owned, claimed; NULL once it runs */
-    double seconds;      /* negative: none */
-} Timeout;
+    double seconds;      /* timeout: negative for none */
+} Hosting;
 
-static PyTypeObject Timeout_Type;
+static PyTypeObject Hosting_Type;
 
 static OperationResult
 timeout_poll(Operation *op, Task *task, PyObject **result)
 {
-    Timeout *self = (Timeout *)op;
+    Hosting *self = (Hosting *)op;
     uint64_t deadline = TIMER_NEVER;
 
     if (self->seconds >= 0 && self->seconds < 9e12) {
@@ -40,7 +41,7 @@ timeout_poll(Operation *op, Task *task, PyObject **result)
 static OperationResult
 timeout_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObject **result)
 {
-    Timeout *self = (Timeout *)op;
+    Hosting *self = (Hosting *)op;
     bool expired = cancel_scope_leave(&self->scope, task);
 
     if (error == NULL) {
@@ -70,17 +71,45 @@ static const OperationClass timeout_class = {
     .hosted_ended = timeout_ended,
 };
 
-static int
-Timeout_traverse(PyObject *self, visitproc visit, void *arg)
+static OperationResult
+delegate_poll(Operation *op, Task *Py_UNUSED(task), PyObject **result)
 {
-    Py_VISIT(((Timeout *)self)->coroutine);
+    Hosting *self = (Hosting *)op;
+
+    *result = self->coroutine;
+    self->coroutine = NULL;
+    return OPERATION_HOSTS;
+}
+
+static OperationResult
+delegate_ended(Operation *Py_UNUSED(op), Task *Py_UNUSED(task), PyObject *value, PyObject *error,
+               PyObject **result)
+{
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+        return OPERATION_ERROR;
+    }
+    *result = value;
+    return OPERATION_READY;
+}
+
+static const OperationClass delegate_class = {
+    .name = "operation",
+    .poll = delegate_poll,
+    .hosted_ended = delegate_ended,
+};
+
+static int
+Hosting_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(((Hosting *)self)->coroutine);
     return 0;
 }
 
 static void
-Timeout_dealloc(PyObject *object)
+Hosting_dealloc(PyObject *object)
 {
-    Timeout *self = (Timeout *)object;
+    Hosting *self = (Hosting *)object;
 
     PyObject_GC_UnTrack(object);
     operation_dealloc_warn(&self->base);
@@ -92,13 +121,33 @@ Timeout_dealloc(PyObject *object)
     PyObject_GC_Del(object);
 }
 
-static PyTypeObject Timeout_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.Timeout",
-    .tp_basicsize = sizeof(Timeout),
+static PyTypeObject Hosting_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.Hosting",
+    .tp_basicsize = sizeof(Hosting),
     .tp_flags = Py_TPFLAGS_HAVE_GC,
-    .tp_dealloc = Timeout_dealloc,
-    .tp_traverse = Timeout_traverse,
+    .tp_dealloc = Hosting_dealloc,
+    .tp_traverse = Hosting_traverse,
 };
+
+/* An operation that hosts `object`, which it claims. New reference or NULL. */
+static PyObject *
+hosting_new(const OperationClass *cls, PyObject *object, double seconds)
+{
+    PyObject *coroutine = runnable_claim(object, "coro");
+    if (coroutine == NULL) {
+        return NULL;
+    }
+    Hosting *self = PyObject_GC_New(Hosting, &Hosting_Type);
+    if (self == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    operation_init(&self->base, cls, OPERATION_NEW, -1.0);
+    self->coroutine = coroutine;
+    self->seconds = seconds;
+    PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
 
 static PyObject *
 timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -111,20 +160,13 @@ timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, Py
         seconds_from_object(values[1], "timeout", &seconds) < 0) {
         return NULL;
     }
-    PyObject *coroutine = runnable_claim(values[0], "coro");
-    if (coroutine == NULL) {
-        return NULL;
-    }
-    Timeout *self = PyObject_GC_New(Timeout, &Timeout_Type);
-    if (self == NULL) {
-        runnable_discard(coroutine);
-        return NULL;
-    }
-    operation_init(&self->base, &timeout_class, OPERATION_NEW, -1.0);
-    self->coroutine = coroutine;
-    self->seconds = seconds;
-    PyObject_GC_Track(self);
-    return (PyObject *)self;
+    return hosting_new(&timeout_class, values[0], seconds);
+}
+
+static PyObject *
+delegate(PyObject *Py_UNUSED(module), PyObject *coroutine)
+{
+    return hosting_new(&delegate_class, coroutine, -1.0);
 }
 
 PyDoc_STRVAR(timeout_doc, "timeout(coro, timeout)\n--\n\n"
@@ -138,15 +180,20 @@ PyDoc_STRVAR(timeout_doc, "timeout(coro, timeout)\n--\n\n"
                           "Raises TypeError or ValueError for bad arguments.\n\n"
                           "    answer, in_time = yield tonio.time.timeout(ask(), 2.5)");
 
+PyDoc_STRVAR(delegate_doc, "delegate(coro, /)\n--\n\n"
+                           "An operation that runs a generator or coroutine in the task that "
+                           "yields or awaits it, and ends as that does.");
+
 static PyMethodDef functions[] = {
     {"timeout", (PyCFunction)(void (*)(void))timeout, METH_FASTCALL | METH_KEYWORDS, timeout_doc},
+    {"delegate", delegate, METH_O, delegate_doc},
     {NULL, NULL, 0, NULL},
 };
 
 int
-timeout_module_init(PyObject *module)
+hosting_module_init(PyObject *module)
 {
-    if (operation_type_ready(&Timeout_Type) < 0) {
+    if (operation_type_ready(&Hosting_Type) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, functions);
