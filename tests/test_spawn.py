@@ -1,5 +1,6 @@
 """Tasks: `spawn` and its variants, joins, `map`, `current_task`."""
 
+import gc
 import threading
 from typing import Any, Never
 
@@ -579,6 +580,37 @@ def test_error_of_a_join_that_outlives_the_run_is_reported_when_it_goes(
     assert unraisables.take() == []
     del join
     assert len(unraisables.take()) == 1
+
+
+@both
+def test_error_of_a_join_in_a_reference_cycle_is_reported(
+    threads: int, unraisables: Unraisables
+) -> None:
+    """The collector takes such a join apart together with its error, in any order."""
+    # Of different sizes, so that some lie before the join in memory and some behind it.
+    kinds = [type("Sized", (Exception,), {"__slots__": tuple("abcdefghijklmnopqrstuvwxyz"[:n])})
+             for n in range(26)]  # fmt: skip
+
+    async def main() -> None:
+        def start(kind: type[Exception]) -> Any:
+            box = []
+
+            async def child() -> None:
+                await tonio.yield_now()
+                raise kind(len(box))
+
+            box.append(tonio.spawn(child()))
+            return box[0]
+
+        joins = [start(kind) for kind in kinds]
+        while not all(join.done() for join in joins):
+            await tonio.yield_now()
+
+    tonio.run(main(), threads=threads)
+    gc.collect()
+    reports = unraisables.take()
+    assert {report.type for report in reports} == set(kinds)
+    assert {report.functions for report in reports} == {("child",)}
 
 
 @both

@@ -4,6 +4,7 @@ import sys
 import sysconfig
 import threading
 from collections import Counter
+from contextlib import suppress
 from time import monotonic, process_time, sleep, thread_time
 from typing import Any
 
@@ -12,6 +13,7 @@ from helpers import in_thread
 from notation import both
 
 import tonio.colored as tonio
+from tonio.exceptions import RuntimeNotInitializedError
 
 needs_parallelism = pytest.mark.skipif(
     not sysconfig.get_config_var("Py_GIL_DISABLED") or sys._is_gil_enabled(),
@@ -307,6 +309,86 @@ async def test_many_foreign_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert count == 800
+
+
+@both(threads=(1, 4))
+def test_foreign_threads_that_spawn_while_runs_end(threads: int) -> None:
+    """They are served or refused; what was taken has ended when the run has."""
+    stop = threading.Event()
+    joins: list[Any] = []
+
+    async def child() -> None:
+        await tonio.yield_now()
+
+    async def main() -> None:
+        await tonio.sleep(0.0002)
+
+    def foreign() -> None:
+        while not stop.is_set():
+            for start in (
+                lambda: tonio.spawn(child()),
+                lambda: tonio.spawn_blocking(int),
+                lambda: tonio.map(lambda _: child(), range(3)),
+            ):
+                with suppress(RuntimeNotInitializedError):
+                    joins.append(start())
+
+    foreigners = [threading.Thread(target=foreign) for _ in range(3)]
+    for thread in foreigners:
+        thread.start()
+    for _ in range(150):
+        tonio.run(main(), threads=threads)
+    stop.set()
+    for thread in foreigners:
+        thread.join()
+    assert joins
+    assert all(join.done() for join in joins)
+
+
+@both
+def test_jobs_that_spawn_while_the_run_ends(threads: int) -> None:
+    joins: list[Any] = []
+
+    async def child() -> None:
+        await tonio.yield_now()
+
+    def job(started: Any) -> None:
+        with suppress(RuntimeNotInitializedError):
+            while True:
+                joins.append(tonio.spawn(child()))
+                joins.append(tonio.spawn_blocking(int))
+                started()
+
+    async def main() -> None:
+        events = [tonio.Event() for _ in range(2)]
+        for event in events:
+            tonio.spawn_blocking(job, event.set)
+        for event in events:
+            await event.wait()
+
+    for _ in range(10):
+        tonio.run(main(), threads=threads)
+    assert joins
+    assert all(join.done() for join in joins)
+
+
+@both
+async def test_join_of_one_runtime_awaited_in_another(threads: int) -> None:
+    go = tonio.Event()
+
+    async def child() -> str:
+        await go.wait()
+        return "value"
+
+    async def wait_for(join: Any) -> Any:
+        return await join
+
+    join = tonio.spawn(child())
+    elsewhere = tonio.spawn_blocking(tonio.run, wait_for(join), threads=threads)
+    await tonio.sleep(0.002)
+    go.set()
+    assert await elsewhere == "value"
+    assert await join == "value"
 
 
 @both

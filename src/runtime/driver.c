@@ -173,9 +173,8 @@ timers_expire(Driver *driver, TaskChain *chain)
 bool
 driver_is_due(Driver *driver, uint64_t now)
 {
-    /* relaxed: hints */
+    /* relaxed: hints. Signals need no look: the interpreter tells a busy worker of them by itself. */
     return atomic_load_explicit(&driver->open_sources, memory_order_relaxed) != 0 ||
-           driver->signal_fds[0] >= 0 ||
            now >= atomic_load_explicit(&driver->next_deadline, memory_order_relaxed);
 }
 

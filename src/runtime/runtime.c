@@ -67,12 +67,17 @@ runtime_enter(const char *what)
             count++;
         }
     }
-    if (found != NULL && (count > 1 || runtime_is_closing(found))) {
+    if (count > 1) {
         found = NULL;
     }
     if (found != NULL) {
-        /* relaxed: the registry's mutex orders it before the wait in runtime_end */
-        atomic_fetch_add_explicit(&found->visitors, 1, memory_order_relaxed);
+        /* seq_cst: either the phase below is seen to change, or runtime_end_if_empty sees the visitor and does not end the
+         * run while it is inside */
+        atomic_fetch_add_explicit(&found->visitors, 1, memory_order_seq_cst);
+        if (atomic_load_explicit(&found->phase, memory_order_seq_cst) != RUNTIME_RUNNING) {
+            atomic_fetch_sub_explicit(&found->visitors, 1, memory_order_release);
+            found = NULL;
+        }
     }
     mutex_unlock(&registry_mutex);
     if (count > 1) {
@@ -289,6 +294,10 @@ runtime_end_if_empty(Runtime *runtime)
     uint64_t spawned = 0;
     int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
 
+    /* seq_cst: pairs with runtime_enter; what a visitor has spawned is counted before it leaves */
+    if (atomic_load_explicit(&runtime->visitors, memory_order_seq_cst) != 0) {
+        return;
+    }
     /* `finished` first: both only grow and finished <= spawned, so equal sums mean that nothing was left in between, and
      * only a task can create another one now. relaxed: the worker that enters the idle list last has all counters from
      * the others through idle_mutex. */
@@ -654,6 +663,20 @@ registry_remove(Runtime *runtime)
     mutex_unlock(&registry_mutex);
 }
 
+/* Foreign threads that came before the runtime began to close are served to the end. */
+static void
+visitors_wait(Runtime *runtime)
+{
+    /* acquire: pairs with the release in runtime_leave */
+    if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
+        Py_BEGIN_ALLOW_THREADS
+        while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
+            sched_yield();
+        }
+        Py_END_ALLOW_THREADS
+    }
+}
+
 /* Joins the worker threads and waits for visitors. Nothing of the runtime is used by others afterwards. */
 static void
 runtime_end(Runtime *runtime)
@@ -673,16 +696,10 @@ runtime_end(Runtime *runtime)
         thread_join(runtime->workers[i].thread);
         runtime->workers[i].thread = NULL;
     }
+    visitors_wait(runtime); /* they use the pool */
     blocking_pool_close(runtime->pool);
     runtime->pool = NULL;
-    /* acquire: pairs with the release in runtime_leave */
-    if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
-        Py_BEGIN_ALLOW_THREADS
-        while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
-            sched_yield();
-        }
-        Py_END_ALLOW_THREADS
-    }
+    visitors_wait(runtime); /* the last jobs were visitors, too */
 }
 
 /* What `run` returns or raises: new reference or NULL with an exception set. */

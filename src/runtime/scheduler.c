@@ -23,6 +23,8 @@
  */
 #include "runtime/scheduler.h"
 
+#include <sched.h>
+
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/blocking.h"
@@ -82,6 +84,11 @@ idle_enter(Worker *worker)
     mutex_unlock(&runtime->idle_mutex);
     if (runtime_is_closing(runtime)) {
         runtime_end_if_empty(runtime);
+        /* acquire: pairs with the release in runtime_leave; nobody says when the last visitor has left */
+        if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
+            sched_yield();
+            return false;
+        }
     }
     return inject_queue_length(&runtime->inject) == 0 &&
            atomic_load_explicit(&runtime->phase, memory_order_relaxed) != RUNTIME_ENDED;
@@ -462,27 +469,25 @@ scheduler_breathe(Runtime *runtime)
 
 typedef enum SleepEnd { SLEEP_WOKEN, SLEEP_TIMED_OUT, SLEEP_ATTEND } SleepEnd;
 
-/* Sleeps until `wake_at`, in the driver if nobody is there (and `driver` says so). */
+/* Sleeps until `wake_at`: in the driver if nobody is there, else on the futex. */
 static SleepEnd
-worker_sleep(Worker *worker, uint64_t wake_at, bool use_driver, TaskChain *chain)
+worker_sleep(Worker *worker, uint64_t wake_at, TaskChain *chain)
 {
     Runtime *runtime = worker->runtime;
     int expected = PARK_NONE;
     SleepEnd end = SLEEP_WOKEN;
     int state;
 
-    if (use_driver) {
-        /* acq_rel / acquire: pairs with the exchange in scheduler_unpark */
-        if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_IN_DRIVER,
-                                                     memory_order_acq_rel, memory_order_acquire)) {
-            atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
-            return SLEEP_WOKEN;
-        }
-        if (driver_turn(&runtime->driver, wake_at, chain)) {
-            goto up;
-        }
-        expected = PARK_IN_DRIVER;
+    /* acq_rel / acquire: pairs with the exchange in scheduler_unpark */
+    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_IN_DRIVER,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
+        return SLEEP_WOKEN;
     }
+    if (driver_turn(&runtime->driver, wake_at, chain)) {
+        goto up;
+    }
+    expected = PARK_IN_DRIVER;
     if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_ON_FUTEX,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
@@ -511,7 +516,6 @@ worker_park(Worker *worker, bool *attend)
     Runtime *runtime = worker->runtime;
     TaskChain chain = {NULL, NULL, 0};
     Task *task = NULL;
-    bool use_driver = true;
     bool moved = true;
 
     if (!idle_enter(worker)) {
@@ -536,7 +540,7 @@ worker_park(Worker *worker, bool *attend)
             scheduler_breathe(runtime);
             blocking_pool_breathe(runtime->pool);
         }
-        SleepEnd end = worker_sleep(worker, wake_at, use_driver, &chain);
+        SleepEnd end = worker_sleep(worker, wake_at, &chain);
         if (chain.count > 0) {
             worker->quiet_looks = 0;
             break;
@@ -561,9 +565,6 @@ worker_park(Worker *worker, bool *attend)
             if (worker->quiet_looks >= WATCH_QUIET_LOOKS) {
                 watcher_retire(worker);
             }
-            /* As long as the others get on, whoever runs turns the driver; a watcher that took it would only get
-             * their events. */
-            use_driver = !moved || use_driver;
             continue;
         }
         /* Quiet for a while: are there threads that may drop a reference of ours, or nobody? */

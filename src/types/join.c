@@ -320,6 +320,21 @@ Join_traverse(PyObject *object, visitproc visit, void *arg)
     return 0;
 }
 
+/* Before anything of it is taken apart, also by the collector: errors that nobody was told of are reported. */
+static void
+Join_finalize(PyObject *object)
+{
+    Join *self = (Join *)object;
+
+    /* relaxed: nobody waits for it any more */
+    if (atomic_exchange_explicit(&self->retrieved, true, memory_order_relaxed)) {
+        return;
+    }
+    for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
+        error_report(entry->error, "in a task whose join was dropped without being awaited");
+    }
+}
+
 static int
 Join_clear(PyObject *object)
 {
@@ -330,9 +345,6 @@ Join_clear(PyObject *object)
     Py_CLEAR(self->result);
     while (errors != NULL) {
         JoinError *next = errors->next;
-        if (!atomic_load_explicit(&self->retrieved, memory_order_relaxed)) {
-            error_report(errors->error, "in a task whose join was dropped without being awaited");
-        }
         Py_DECREF(errors->error);
         free(errors);
         errors = next;
@@ -345,6 +357,9 @@ Join_dealloc(PyObject *object)
 {
     Join *self = (Join *)object;
 
+    if (PyObject_CallFinalizerFromDealloc(object) < 0) {
+        return; /* a hook has kept it */
+    }
     PyObject_GC_UnTrack(object);
     Join_clear(object);
     for (uint32_t i = 0; self->jobs != NULL && i < self->total; i++) {
@@ -433,6 +448,7 @@ static PyTypeObject Join_Type = {
     .tp_dealloc = Join_dealloc,
     .tp_traverse = Join_traverse,
     .tp_clear = Join_clear,
+    .tp_finalize = Join_finalize,
     .tp_repr = Join_repr,
     .tp_methods = Join_methods,
     .tp_getset = Join_getset,
