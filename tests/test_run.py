@@ -240,7 +240,7 @@ async def test_one_thread_is_the_calling_thread_and_no_other() -> None:
     threads = threads_of_process()
     for idents in await tonio.map(burn_often, [3] * 10):
         assert idents == {own}
-        assert threads_of_process() == threads
+        assert threads_of_process() <= threads
 
 
 @both(threads=(1,))

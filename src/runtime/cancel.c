@@ -26,12 +26,12 @@ cancel_scope_leave(CancelScope *scope, Task *task)
     return atomic_load_explicit(&scope->cancelled, memory_order_relaxed) != 0;
 }
 
-Task *
-cancel_scope_expired(CancelScope *scope)
+void
+cancel_scope_expired(CancelScope *scope, TaskChain *chain)
 {
     /* relaxed: published by the release in task_request_cancel */
     atomic_store_explicit(&scope->cancelled, 1, memory_order_relaxed);
-    return task_request_cancel(scope->host, 0) ? scope->host : NULL;
+    task_request_cancel(scope->host, 0, chain);
 }
 
 void

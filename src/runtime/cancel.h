@@ -30,8 +30,8 @@ void cancel_scope_cancel_own(CancelScope *scope);
  * cancelled. */
 bool cancel_scope_leave(CancelScope *scope, Task *task);
 
-/* Driver, under the timer lock: the deadline has passed. Returns the host if it is to be scheduled, else NULL. */
-Task *cancel_scope_expired(CancelScope *scope);
+/* Driver, under the timer lock: the deadline has passed. The host, if it is to be scheduled, goes to `chain`. */
+void cancel_scope_expired(CancelScope *scope, TaskChain *chain);
 
 /* Owner. Is a cancellation in force where the task runs now? Clears the request if there is none. */
 bool task_is_cancelled(Task *task);

@@ -155,16 +155,10 @@ timers_expire(Driver *driver, TaskChain *chain)
     }
     mutex_lock(&driver->timer_mutex);
     while ((node = timer_wheel_pop(&driver->task_timers, now)) != NULL) {
-        Task *task = LIST_ENTRY(node, Task, timer);
-        if (task_claim(task, TASK_TIMED_OUT) == CLAIM_SCHEDULE) {
-            task_chain_append(chain, task);
-        }
+        task_claim(LIST_ENTRY(node, Task, timer), TASK_TIMED_OUT, chain);
     }
     while ((node = timer_wheel_pop(&driver->scope_timers, now)) != NULL) {
-        Task *task = cancel_scope_expired(LIST_ENTRY(node, CancelScope, timer));
-        if (task != NULL) {
-            task_chain_append(chain, task);
-        }
+        cancel_scope_expired(LIST_ENTRY(node, CancelScope, timer), chain);
     }
     deadline_update(driver);
     mutex_unlock(&driver->timer_mutex);
@@ -289,10 +283,7 @@ waiters_claim(List *waiters, TaskChain *chain)
 {
     ListNode *node;
     while ((node = list_pop_head(waiters)) != NULL) {
-        Task *task = LIST_ENTRY(node, Task, wait);
-        if (task_claim(task, TASK_COMPLETED) == CLAIM_SCHEDULE) {
-            task_chain_append(chain, task);
-        }
+        task_claim(LIST_ENTRY(node, Task, wait), TASK_COMPLETED, chain);
     }
 }
 

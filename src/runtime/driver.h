@@ -17,27 +17,6 @@
 #include "core/timer_wheel.h"
 #include "runtime/task.h"
 
-/* Tasks that somebody has claimed and is about to schedule, in order. */
-typedef struct TaskChain {
-    Task *first;
-    Task *last;
-    size_t count;
-} TaskChain;
-
-static inline void
-task_chain_append(TaskChain *chain, Task *task)
-{
-    task->run.next = NULL;
-    if (chain->last != NULL) {
-        chain->last->run.next = &task->run;
-    }
-    else {
-        chain->first = task;
-    }
-    chain->last = task;
-    chain->count++;
-}
-
 /* A descriptor that the poller watches. Sources live in chunks that are never freed before the driver, so an event
  * that is late finds a source, and the generation in its tag tells that it means another one. */
 typedef struct PollSource {

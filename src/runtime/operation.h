@@ -27,6 +27,14 @@ typedef enum OperationResult {
 typedef struct OperationClass {
     const char *name; /* for messages: "Event.wait()" */
 
+    /* The wait is ended by something that no task of ours has to do: a descriptor, a thread, a signal. A run in which all
+     * tasks wait, but one like this, is no deadlock. */
+    bool from_outside;
+
+    /* What the task waits for, for people ("Lock at 0x..., held by task f"): new reference to a str, or NULL with an exception
+     * set. Called attached while the task is parked and stays so. NULL: `name` says it. */
+    PyObject *(*describe)(Operation *op);
+
     /* Tries to finish at once. */
     OperationResult (*poll)(Operation *op, Task *task, PyObject **result);
 

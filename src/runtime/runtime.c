@@ -204,6 +204,7 @@ Task *
 runtime_new_task(Runtime *runtime, PyObject *coroutine, Completion *completion, uint32_t index)
 {
     Worker *worker = current_worker;
+    TaskChain none = TASK_CHAIN_EMPTY;
     Task *task = NULL;
 
     if (worker != NULL && worker->runtime != runtime) {
@@ -242,7 +243,7 @@ runtime_new_task(Runtime *runtime, PyObject *coroutine, Completion *completion, 
         atomic_thread_fence(memory_order_seq_cst);
     }
     if (runtime_is_closing(runtime)) {
-        task_request_cancel(task, 0);
+        task_request_cancel(task, 0, &none); /* it does not wait */
     }
     return task;
 }
@@ -263,13 +264,11 @@ runtime_cancel_tasks(Runtime *runtime)
     mutex_unlock(&runtime->task_mutex);
 
     for (; slab != NULL; slab = slab->next) {
-        TaskChain chain = {NULL, NULL, 0};
+        TaskChain chain = TASK_CHAIN_EMPTY;
         for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
-            if (task_request_cancel(&slab->tasks[i], 0)) {
-                task_chain_append(&chain, &slab->tasks[i]);
-            }
+            task_request_cancel(&slab->tasks[i], 0, &chain);
         }
-        scheduler_wake_chain(runtime, &chain);
+        scheduler_wake_chain(&chain);
     }
 }
 
@@ -319,7 +318,7 @@ void
 runtime_interrupt(Runtime *runtime, PyObject *error)
 {
     PyObject *unused = error;
-    Task *scheduled = NULL;
+    TaskChain chain = TASK_CHAIN_EMPTY;
 
     mutex_lock(&runtime->outcome_mutex);
     if (runtime->interrupt == NULL) {
@@ -328,13 +327,11 @@ runtime_interrupt(Runtime *runtime, PyObject *error)
     }
     /* relaxed: written under this mutex; the task cannot end before it is released */
     Task *task = atomic_load_explicit(&runtime->main_task, memory_order_relaxed);
-    if (task != NULL && task_request_cancel(task, TASK_STOPPED)) {
-        scheduled = task;
+    if (task != NULL) {
+        task_request_cancel(task, TASK_STOPPED, &chain);
     }
     mutex_unlock(&runtime->outcome_mutex);
-    if (scheduled != NULL) {
-        scheduler_wake(scheduled);
-    }
+    scheduler_wake_chain(&chain);
     Py_XDECREF(unused);
 }
 

@@ -39,6 +39,12 @@
 
 _Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
 
+static Task *
+task_of(RunNode *node)
+{
+    return node == NULL ? NULL : LIST_ENTRY(node, Task, run);
+}
+
 /* ---- idle list ------------------------------------------------------------------------------------------- */
 
 /* Takes a worker out of the idle list if it is in it. Under idle_mutex. */
@@ -242,48 +248,50 @@ foreign_pushed(Runtime *runtime)
     }
 }
 
-void
-scheduler_wake(Task *task)
+/* Tasks of one runtime that the calling thread does not work for. */
+static void
+foreign_wake(TaskChain *chain)
 {
-    Runtime *runtime = task_runtime(task);
-    Worker *worker = current_worker;
+    Runtime *runtime = task_runtime(chain->first);
 
-    if (worker != NULL && worker->runtime == runtime) {
-        worker_push_hot(worker, task);
-        worker_pushed(worker);
-        return;
-    }
-    /* The task keeps the runtime alive until it is in the queue; after that the count of visitors does. relaxed: the
+    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does. relaxed: the
      * queue's mutex orders it */
     atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
-    inject_queue_push(&runtime->inject, &task->run);
+    inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
     foreign_pushed(runtime);
     runtime_leave(runtime);
 }
 
 void
-scheduler_wake_chain(Runtime *runtime, TaskChain *chain)
+scheduler_wake_chain(TaskChain *chain)
 {
     Worker *worker = current_worker;
+    TaskChain foreign = TASK_CHAIN_EMPTY;
+    Task *task = chain->first;
+    bool pushed = false;
 
-    if (chain->count == 0) {
-        return;
-    }
-    if (worker != NULL && worker->runtime == runtime) {
-        RunNode *node = &chain->first->run;
-        while (node != NULL) {
-            RunNode *next = node->next;
-            worker_push_hot(worker, LIST_ENTRY(node, Task, run));
-            node = next;
+    while (task != NULL) {
+        Task *next = task_of(task->run.next);
+        Runtime *runtime = task_runtime(task);
+        if (worker != NULL && worker->runtime == runtime) {
+            worker_push_hot(worker, task);
+            pushed = true;
         }
-        worker_pushed(worker);
-        return;
+        else {
+            if (foreign.count > 0 && task_runtime(foreign.first) != runtime) {
+                foreign_wake(&foreign);
+                foreign = (TaskChain)TASK_CHAIN_EMPTY;
+            }
+            task_chain_append(&foreign, task);
+        }
+        task = next;
     }
-    atomic_fetch_add_explicit(&runtime->visitors, 1,
-                              memory_order_relaxed); /* as in scheduler_wake */
-    inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
-    foreign_pushed(runtime);
-    runtime_leave(runtime);
+    if (foreign.count > 0) {
+        foreign_wake(&foreign);
+    }
+    if (pushed) {
+        worker_pushed(worker);
+    }
 }
 
 void
@@ -314,12 +322,6 @@ scheduler_unpark_all(Runtime *runtime)
 }
 
 /* ---- finding work ---------------------------------------------------------------------------------------- */
-
-static Task *
-task_of(RunNode *node)
-{
-    return node == NULL ? NULL : LIST_ENTRY(node, Task, run);
-}
 
 static Task *
 slot_take(Worker *worker)
@@ -401,11 +403,11 @@ static void
 worker_look_outside(Worker *worker)
 {
     Runtime *runtime = worker->runtime;
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
 
     if (driver_is_due(&runtime->driver, clock_now_us())) {
         driver_turn(&runtime->driver, 0, &chain);
-        scheduler_wake_chain(runtime, &chain);
+        scheduler_wake_chain(&chain);
     }
 }
 
@@ -514,7 +516,7 @@ static Task *
 worker_park(Worker *worker, bool *attend)
 {
     Runtime *runtime = worker->runtime;
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
     Task *task = NULL;
     bool moved = true;
 
@@ -584,7 +586,7 @@ worker_park(Worker *worker, bool *attend)
             scheduler_unpark(&runtime->workers[0]);
         }
     }
-    scheduler_wake_chain(runtime, &chain);
+    scheduler_wake_chain(&chain);
     return task;
 }
 

@@ -5,11 +5,10 @@
 #include "runtime/runtime.h"
 
 /* Any thread, detached or attached, that owns the tasks (has claimed them): lets them run. On a worker the first goes into
- * its slot, so that it runs next while its data is hot; the others queue up. */
-void scheduler_wake(Task *task);
-void scheduler_wake_chain(Runtime *runtime, TaskChain *chain);
+ * its slot, so that it runs next while its data is hot; the others queue up. The tasks may be of several runtimes. */
+void scheduler_wake_chain(TaskChain *chain);
 
-/* As scheduler_wake for a new task, or one that gave way: at the tail of the queue. */
+/* The same for a new task, or one that gave way: at the tail of the queue. */
 void scheduler_push(Runtime *runtime, Task *task);
 
 /* Runs tasks on the calling thread until the runtime has ended. Attached. */

@@ -15,27 +15,54 @@
 
 /* ---- state word ------------------------------------------------------------------------------------------ */
 
-ClaimResult
-task_claim(Task *task, uint32_t reason)
+/* The claim of a proxy is the claim of its host, if the gate is open. */
+static bool
+proxy_claim(Task *proxy, uint32_t reason, TaskChain *chain)
 {
+    WaitGroup *group = proxy->group;
+    uint32_t gate = GROUP_CLOSED;
+
+    /* release / acquire: pair with those of the host, which closes the gate, arms its proxies and opens it. The lock of the
+     * queue that the proxy is in keeps the group alive. */
+    if (atomic_compare_exchange_strong_explicit(&group->gate, &gate, GROUP_MISSED,
+                                                memory_order_acq_rel, memory_order_acquire) ||
+        gate != GROUP_OPEN || !task_claim(group->host, TASK_COMPLETED, chain)) {
+        return false;
+    }
+    group->winner_reason = reason;
+    /* release: pairs with the acquire of the host, which may be waiting for it */
+    atomic_store_explicit(&group->winner, proxy, memory_order_release);
+    return true;
+}
+
+bool
+task_claim(Task *task, uint32_t reason, TaskChain *chain)
+{
+    if (task->flags & TASK_PROXY) {
+        return proxy_claim(task, reason, chain);
+    }
+
     /* relaxed: the compare-and-swap below decides */
     uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
     uint32_t next;
 
     do {
         if (state & TASK_CLAIMED) {
-            return CLAIM_LOST;
+            return false;
         }
         next = (state | TASK_CLAIMED | reason) & ~(uint32_t)TASK_WAITING;
         /* acquire: pairs with the release in task_try_park, the winner goes on with what the task left;
          * release: what the winner stored for the task (a result) is seen by task_wait_reason */
     } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, next,
                                                     memory_order_acq_rel, memory_order_relaxed));
-    return (state & TASK_WAITING) ? CLAIM_SCHEDULE : CLAIM_RUNNING;
+    if (state & TASK_WAITING) {
+        task_chain_append(chain, task);
+    }
+    return true; /* a task that has not parked yet notices by itself */
 }
 
-bool
-task_request_cancel(Task *task, uint32_t extra)
+void
+task_request_cancel(Task *task, uint32_t extra, TaskChain *chain)
 {
     /* relaxed: the compare-and-swap below decides */
     uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
@@ -44,7 +71,7 @@ task_request_cancel(Task *task, uint32_t extra)
 
     do {
         if (state & TASK_FREE) {
-            return false;
+            return;
         }
         claims = (state & (TASK_WAITING | TASK_CLAIMED | TASK_UNCANCELLABLE)) == TASK_WAITING;
         next = state | TASK_CANCEL | extra;
@@ -54,7 +81,9 @@ task_request_cancel(Task *task, uint32_t extra)
         /* acq_rel: as in task_claim; release also publishes the scope's `cancelled` to the owner */
     } while (!atomic_compare_exchange_weak_explicit(&task->state, &state, next,
                                                     memory_order_acq_rel, memory_order_relaxed));
-    return claims;
+    if (claims) {
+        task_chain_append(chain, task);
+    }
 }
 
 bool
@@ -222,6 +251,20 @@ task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine)
     task->index = 0;
     /* release: whoever walks the slabs and sees an allocated task sees it initialised */
     atomic_store_explicit(&task->state, 0, memory_order_release);
+    return task;
+}
+
+Task *
+task_new_proxy(Runtime *runtime, TaskCache *cache, WaitGroup *group)
+{
+    Task *task = task_new(runtime, cache, NULL);
+
+    if (task != NULL) {
+        task->flags = TASK_PROXY;
+        task->group = group;
+        /* relaxed: whoever walks the slabs passes it over; one that came in between has left a mark nobody reads */
+        atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
+    }
     return task;
 }
 

@@ -49,12 +49,6 @@ enum {
     TASK_STOPPED = 1u << 7, /* cancelled as a whole (Join.cancel); once set, never unset */
 };
 
-typedef enum ClaimResult {
-    CLAIM_LOST,     /* somebody else ended this wait */
-    CLAIM_SCHEDULE, /* won; the caller owns the task and schedules it */
-    CLAIM_RUNNING,  /* won; the task has not parked yet and will notice by itself */
-} ClaimResult;
-
 enum {
     TASK_AWAITED = 1u << 0, /* `operation` was awaited: its result goes through its own __next__ */
     TASK_HAS_TIMER = 1u
@@ -68,7 +62,24 @@ enum {
         << 5, /* it refused cancellation too often and is being closed by GeneratorExit */
     TASK_BARE = 1u
         << 6, /* `top` is a claimed operation that was not polled yet, with no coroutine around it */
+    TASK_PROXY = 1u
+        << 7, /* stands in a wait queue for the host of its `group` and never runs; set before it gets there */
 };
+
+/* Several waits of one task at once (select). Each has a proxy: a task that never runs, in the wait queue in its host's
+ * place. Whoever claims a proxy claims the host's wait by that, so of all the waits one ends. While the host goes from queue
+ * to queue the group is closed: a proxy cannot be claimed then, and who tried leaves a mark, so that the host looks again
+ * at everything instead of parking. */
+enum { GROUP_CLOSED = 0, GROUP_MISSED = 1, GROUP_OPEN = 2 };
+
+typedef struct WaitGroup {
+    Task *host;
+    _Atomic uint32_t
+        gate; /* GROUP_*; the host opens and closes it, others may only set GROUP_MISSED */
+    _Atomic(Task *)
+        winner; /* the proxy that was claimed; stored after the host's wait was claimed for it */
+    uint32_t winner_reason; /* stored before `winner`: TASK_COMPLETED or TASK_TIMED_OUT */
+} WaitGroup;
 
 /* What is below `top`. It stays with the task's memory when that is used again. */
 typedef struct TaskStack {
@@ -91,23 +102,52 @@ struct Task {
     Operation *
         operation; /* owned or NULL: what it is parked on, is to poll again, or has the result of */
     ListNode wait; /* in a wait queue; guarded by the lock of the object that has the queue */
-    TimerNode timer;        /* guarded by the runtime's timer lock */
-    Completion *completion; /* borrowed; NULL: nobody takes the outcome */
-    ListNode sibling;       /* in its completion's list of tasks; guarded by the completion */
-    CancelScope *scope;     /* innermost cancel scope that it runs in, or NULL */
-    PyObject *context;      /* owned or NULL: contextvars.Context */
-    TaskHandle *handle;     /* borrowed or NULL: what current_task() gave out */
-    uint32_t index;         /* place among its completion's tasks */
+    TimerNode timer; /* guarded by the runtime's timer lock */
+    union {
+        Completion *completion; /* borrowed; NULL: nobody takes the outcome */
+        WaitGroup *group;       /* of a TASK_PROXY; borrowed */
+    };
+    ListNode sibling;   /* in its completion's list of tasks; guarded by the completion */
+    CancelScope *scope; /* innermost cancel scope that it runs in, or NULL */
+    PyObject *context;  /* owned or NULL: contextvars.Context */
+    TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
+    uint32_t index;     /* place among its completion's tasks */
 };
+
+/* Tasks that somebody has claimed and is about to schedule, in order. */
+typedef struct TaskChain {
+    Task *first;
+    Task *last;
+    size_t count;
+} TaskChain;
+
+#define TASK_CHAIN_EMPTY {NULL, NULL, 0}
+
+static inline void
+task_chain_append(TaskChain *chain, Task *task)
+{
+    task->run.next = NULL;
+    if (chain->last != NULL) {
+        chain->last->run.next = &task->run;
+    }
+    else {
+        chain->first = task;
+    }
+    chain->last = task;
+    chain->count++;
+}
 
 /* ---- state transitions ---------------------------------------------------------------------------------- */
 
-/* Any thread that can see the task in what it waits on. Ends the present wait for `reason`. */
-ClaimResult task_claim(Task *task, uint32_t reason);
+/* Any thread that can see the task in what it waits on, under the lock that guards it there. Ends the present wait for
+ * `reason`. False: somebody else has ended it, and what was to be handed over stays with the caller. True: it is ended; if
+ * the task was parked the caller owns it now, and finds it at the end of `chain`, which it schedules (scheduler_wake_chain)
+ * after it has let go of its lock. */
+bool task_claim(Task *task, uint32_t reason, TaskChain *chain);
 
-/* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole. True: the task was
- * waiting, the caller has claimed it (reason TASK_CANCELLED) and schedules it. */
-bool task_request_cancel(Task *task, uint32_t extra);
+/* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole. A task that was waiting
+ * is claimed (reason TASK_CANCELLED) and appended to `chain`, as above. */
+void task_request_cancel(Task *task, uint32_t extra, TaskChain *chain);
 
 /* Owner, after the operation was armed. True: the task is parked and no longer the caller's. False: the wait has
  * been claimed meanwhile, or (the wait being cancellable) a cancellation is asked for. */
@@ -142,6 +182,13 @@ task_is_stopped(Task *task)
     return (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_STOPPED) != 0;
 }
 
+/* Whose wait it is: the task itself, or the host of a proxy. For an object that remembers who has got it. */
+static inline Task *
+task_real(Task *task)
+{
+    return (task->flags & TASK_PROXY) ? task->group->host : task;
+}
+
 /* ---- memory --------------------------------------------------------------------------------------------- */
 
 /* A block of tasks. Slabs are only ever added to a runtime's list, and freed with it. They are aligned, so that a task
@@ -171,6 +218,9 @@ typedef struct TaskCache {
 
 /* A new task which owns `coroutine` (stolen on success; claimed by runnable_claim). NULL with MemoryError set. Attached. `cache` may be NULL (a thread that is no worker). */
 Task *task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine);
+
+/* A proxy for `group`, in no queue yet. NULL with MemoryError set. Ends with task_free. Attached. */
+Task *task_new_proxy(Runtime *runtime, TaskCache *cache, WaitGroup *group);
 
 /* Drops what the task still owns and puts its memory back. Attached; runs Python code. */
 void task_free(Runtime *runtime, TaskCache *cache, Task *task);

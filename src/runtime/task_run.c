@@ -281,7 +281,8 @@ task_park(Worker *worker, Task *task, PyObject **value)
     reason = task_wait_reason(task);
     if (reason == 0) {
         /* a cancellation: it and whoever completes the wait just now race for the claim like everybody */
-        task_claim(task, TASK_CANCELLED);
+        TaskChain none = TASK_CHAIN_EMPTY; /* it is not parked */
+        task_claim(task, TASK_CANCELLED, &none);
         reason = task_wait_reason(task);
     }
     return task_wait_ended(worker, task, reason, value);

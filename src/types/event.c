@@ -137,25 +137,17 @@ static PyObject *
 Event_set(PyObject *object, PyObject *Py_UNUSED(args))
 {
     Event *self = (Event *)object;
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
     ListNode *node;
 
     mutex_lock(&self->mutex);
     /* release: pairs with the acquire of who finds it set without the mutex */
     bool was = atomic_exchange_explicit(&self->flag, true, memory_order_release);
     while ((node = list_pop_head(&self->waiters)) != NULL) {
-        Task *task = LIST_ENTRY(node, Task, wait);
-        if (task_claim(task, TASK_COMPLETED) == CLAIM_SCHEDULE) {
-            task_chain_append(&chain, task);
-        }
+        task_claim(LIST_ENTRY(node, Task, wait), TASK_COMPLETED, &chain);
     }
     mutex_unlock(&self->mutex);
-    /* all waiters of an event belong to one runtime only if one runtime uses it: wake each by its own */
-    for (Task *task = chain.first; task != NULL;) {
-        Task *next = task->run.next == NULL ? NULL : LIST_ENTRY(task->run.next, Task, run);
-        scheduler_wake(task);
-        task = next;
-    }
+    scheduler_wake_chain(&chain);
     return PyBool_FromLong(!was);
 }
 

@@ -84,7 +84,7 @@ join_abandon(Join *self)
 void
 join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject *error)
 {
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
     JoinError *entry = NULL;
     PyObject *unused = NULL;
     /* what ends the run leaves through it; a job's goes to who waits for the job */
@@ -126,10 +126,7 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
     last = atomic_fetch_sub_explicit(&self->remaining, 1, memory_order_release) == 1;
     if (last) {
         while ((node = list_pop_head(&self->waiters)) != NULL) {
-            Task *waiter = LIST_ENTRY(node, Task, wait);
-            if (task_claim(waiter, TASK_COMPLETED) == CLAIM_SCHEDULE) {
-                task_chain_append(&chain, waiter);
-            }
+            task_claim(LIST_ENTRY(node, Task, wait), TASK_COMPLETED, &chain);
         }
     }
     mutex_unlock(&self->mutex);
@@ -142,11 +139,7 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
     if (self->shape == JOIN_LIST && self->errors == NULL && !self->cancelled) {
         PyObject_GC_Track(self->result);
     }
-    for (Task *waiter = chain.first; waiter != NULL;) {
-        Task *next = waiter->run.next == NULL ? NULL : LIST_ENTRY(waiter->run.next, Task, run);
-        scheduler_wake(waiter);
-        waiter = next;
-    }
+    scheduler_wake_chain(&chain);
     Py_DECREF(self);
 }
 
@@ -167,21 +160,16 @@ join_job_done(void *owner, PyObject *value, PyObject *error)
 static bool
 join_cancel(Join *self)
 {
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
     bool any;
 
     mutex_lock(&self->mutex);
     any = atomic_load_explicit(&self->remaining, memory_order_relaxed) > 0;
     for (ListNode *node = self->tasks.head.next; node != &self->tasks.head; node = node->next) {
-        Task *task = LIST_ENTRY(node, Task, sibling);
-        if (task_request_cancel(task, TASK_STOPPED)) {
-            task_chain_append(&chain, task);
-        }
+        task_request_cancel(LIST_ENTRY(node, Task, sibling), TASK_STOPPED, &chain);
     }
     mutex_unlock(&self->mutex);
-    if (chain.count > 0) {
-        scheduler_wake_chain(task_runtime(chain.first), &chain);
-    }
+    scheduler_wake_chain(&chain);
     for (uint32_t i = 0; self->jobs != NULL && i < self->total; i++) {
         if (self->jobs[i].job != NULL) {
             blocking_job_cancel(self->jobs[i].job);

@@ -39,7 +39,7 @@ set_closed_error(void)
 static void
 socket_finalize(Socket *self)
 {
-    TaskChain chain = {NULL, NULL, 0};
+    TaskChain chain = TASK_CHAIN_EMPTY;
     /* acquire: pairs with the release in socket_source */
     uint64_t serial = atomic_load_explicit(&self->serial, memory_order_acquire);
 
@@ -48,7 +48,7 @@ socket_finalize(Socket *self)
         if (runtime != NULL) {
             driver_remove_source(&runtime->driver, self->source, &chain);
             close(self->fd);
-            scheduler_wake_chain(runtime, &chain);
+            scheduler_wake_chain(&chain);
             runtime_leave(runtime);
             return;
         }
