@@ -571,7 +571,7 @@ def test_task_that_swallows_cancellation_is_closed_and_named(threads: int, wait:
 
     with pytest.warns(RuntimeWarning, match="stubborn"):
         assert tonio.run(main(), threads=threads) == 5
-    assert counts == {"caught": 100, "finally": 1}
+    assert counts == {"caught": 1000, "finally": 1}
 
 
 @both

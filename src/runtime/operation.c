@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "core/clock.h"
 #include "runtime/runtime.h"
 
 int
@@ -96,6 +97,26 @@ operation_next(PyObject *self)
     default:
         return Py_NewRef(op);
     }
+}
+
+bool
+operation_set_deadline(Operation *op)
+{
+    if (op->timeout < 0.0) {
+        return false;
+    }
+    /* A wait that is armed again keeps its end: the deadline is set once. */
+    if (op->deadline == 0) {
+        double left = op->timeout * 1e6;
+        op->deadline = left >= 9e18 ? TIMER_NEVER : clock_now_us() + (uint64_t)ceil(left) + 1;
+    }
+    return op->deadline != TIMER_NEVER;
+}
+
+void
+operation_set_timed_out(Operation *op)
+{
+    PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout", op->cls->name);
 }
 
 void

@@ -53,11 +53,17 @@ typedef struct OperationClass {
     /* After detach, for the operation's own timeout. NULL: raises TimeoutError. */
     OperationResult (*timed_out)(Operation *op, Task *task, PyObject **result);
 
-    /* After detach, for a cancellation. READY: CancelledError is raised now. PENDING: the operation owns something
-     * that must end first; it is armed again and waits uncancellably, after which `finish` reports. NULL: READY. */
+    /* A cancellation is in force: the wait was ended by it (and detached), or does not begin. READY: CancelledError is raised
+     * now. PENDING: the operation owns something that must end first; it is polled again and waits uncancellably. What it
+     * then gives is replaced by CancelledError, except an error of its own, or if `settles` is set. NULL: READY. */
     OperationResult (*cancelled)(Operation *op, Task *task);
+    bool settles;
 
-    /* For operations that host a coroutine: it has ended with `value` or `error` (both stolen, one is NULL). */
+    /* It waits through a WaitGroup: `detach` is called after every wait, however that has ended. */
+    bool grouped;
+
+    /* For operations that host a coroutine: it has ended with `value` or `error` (both stolen, one is NULL). PENDING: it is
+     * to be polled (and armed, and so on) like any other before it gives a result. */
     OperationResult (*hosted_ended)(Operation *op, Task *task, PyObject *value, PyObject *error,
                                     PyObject **result);
 } OperationClass;
@@ -102,6 +108,12 @@ operation_init(Operation *op, const OperationClass *cls, uint8_t use, double tim
 
 /* Claims an operation for the calling task. -1 with RuntimeError set if it was used before. */
 int operation_claim(Operation *op);
+
+/* The first time it begins to wait: its timeout, if it has one, becomes a deadline. Is there a deadline? */
+bool operation_set_deadline(Operation *op);
+
+/* Sets the TimeoutError for an operation that has none of its own. */
+void operation_set_timed_out(Operation *op);
 
 /* First thing in a dealloc: warns if the operation was never yielded or awaited. */
 void operation_dealloc_warn(Operation *op);

@@ -115,6 +115,15 @@ runtime_find(uint64_t serial)
 }
 
 void
+runtime_visit(Runtime *runtime)
+{
+    if (current_worker == NULL || current_worker->runtime != runtime) {
+        /* relaxed: whatever tells the caller that the runtime is there orders it before the end */
+        atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
+    }
+}
+
+void
 runtime_leave(Runtime *runtime)
 {
     if (current_worker != NULL && current_worker->runtime == runtime) {
@@ -609,6 +618,7 @@ runtime_new(const RuntimeOptions *options)
     atomic_init(&runtime->started, 1);
     atomic_init(&runtime->phase, RUNTIME_RUNNING);
     inject_queue_init(&runtime->inject);
+    list_init(&runtime->spread_list);
     runtime->main_completion.done = main_done;
     size_t size = sizeof(Worker) * (size_t)options->threads;
     if (posix_memalign((void **)&runtime->workers, 64, size) != 0) {

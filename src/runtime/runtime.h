@@ -115,6 +115,12 @@ struct Runtime {
     _Atomic uint64_t foreign_spawned; /* tasks created by threads that are no workers */
     _Atomic int visitors; /* foreign threads that are inside a function of this runtime */
 
+    Mutex spread_mutex;          /* guards spread_list; see cancel.h */
+    List spread_list;            /* scopes (by `spread`) whose cancellation is to be spread */
+    _Atomic bool spread_pending; /* a hint that the list is not empty */
+    _Atomic bool
+        abandoned; /* what has not ended gets no more consideration: shields count for nothing */
+
     Completion main_completion;
     _Atomic(Task *) main_task; /* until it has ended */
     Mutex outcome_mutex;       /* guards the next three */
@@ -153,12 +159,23 @@ runtime_is_closing(Runtime *runtime)
     return atomic_load_explicit(&runtime->phase, memory_order_acquire) != RUNTIME_RUNNING;
 }
 
+/* Is what refuses to end to be ended by force? */
+static inline bool
+runtime_is_abandoned(Runtime *runtime)
+{
+    /* relaxed: published by the requests for cancellation that follow */
+    return atomic_load_explicit(&runtime->abandoned, memory_order_relaxed);
+}
+
 /* The running task of the calling thread, or NULL with RuntimeNotInitializedError set ("`what` needs ..."). */
 Task *runtime_current_task(const char *what);
 
 /* The runtime that the calling thread works for; from a foreign thread the only one that runs. Foreign callers are
  * counted as visitors, which keeps the runtime alive, until runtime_leave. NULL with an exception set. */
 Runtime *runtime_enter(const char *what);
+
+/* The calling thread becomes a visitor of a runtime that it knows to be there. Any thread. */
+void runtime_visit(Runtime *runtime);
 void runtime_leave(Runtime *runtime);
 
 /* The runtime whose blocking pool the calling thread is of, or NULL. */

@@ -28,6 +28,7 @@
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/blocking.h"
+#include "runtime/cancel.h"
 #include "support.h"
 
 #define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
@@ -254,9 +255,8 @@ foreign_wake(TaskChain *chain)
 {
     Runtime *runtime = task_runtime(chain->first);
 
-    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does. relaxed: the
-     * queue's mutex orders it */
-    atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
+    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does. */
+    runtime_visit(runtime);
     inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
     foreign_pushed(runtime);
     runtime_leave(runtime);
@@ -408,6 +408,7 @@ worker_look_outside(Worker *worker)
     if (driver_is_due(&runtime->driver, clock_now_us())) {
         driver_turn(&runtime->driver, 0, &chain);
         scheduler_wake_chain(&chain);
+        cancel_spread_pending(runtime);
     }
 }
 
@@ -543,7 +544,8 @@ worker_park(Worker *worker, bool *attend)
             blocking_pool_breathe(runtime->pool);
         }
         SleepEnd end = worker_sleep(worker, wake_at, &chain);
-        if (chain.count > 0) {
+        if (chain.count > 0 ||
+            atomic_load_explicit(&runtime->spread_pending, memory_order_relaxed)) {
             worker->quiet_looks = 0;
             break;
         }
@@ -587,6 +589,7 @@ worker_park(Worker *worker, bool *attend)
         }
     }
     scheduler_wake_chain(&chain);
+    cancel_spread_pending(runtime);
     return task;
 }
 

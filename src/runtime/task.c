@@ -38,15 +38,15 @@ proxy_claim(Task *proxy, uint32_t reason, TaskChain *chain)
 bool
 task_claim(Task *task, uint32_t reason, TaskChain *chain)
 {
-    if (task->flags & TASK_PROXY) {
-        return proxy_claim(task, reason, chain);
-    }
 
     /* relaxed: the compare-and-swap below decides */
     uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
     uint32_t next;
 
     do {
+        if (state & TASK_PROXY) {
+            return proxy_claim(task, reason, chain);
+        }
         if (state & TASK_CLAIMED) {
             return false;
         }
@@ -260,10 +260,9 @@ task_new_proxy(Runtime *runtime, TaskCache *cache, WaitGroup *group)
     Task *task = task_new(runtime, cache, NULL);
 
     if (task != NULL) {
-        task->flags = TASK_PROXY;
         task->group = group;
         /* relaxed: whoever walks the slabs passes it over; one that came in between has left a mark nobody reads */
-        atomic_store_explicit(&task->state, TASK_FREE, memory_order_relaxed);
+        atomic_store_explicit(&task->state, TASK_PROXY | TASK_FREE, memory_order_relaxed);
     }
     return task;
 }
@@ -355,6 +354,22 @@ task_push(Task *task, PyObject *coroutine)
     }
     stack->items[stack->depth++] = task->top;
     task->top = coroutine;
+    return 0;
+}
+
+int
+task_push_bottom(Task *task, PyObject *host)
+{
+    if (task_push(task, host) < 0) {
+        return -1;
+    }
+    TaskStack *stack = task->stack;
+    if (stack != NULL && stack->depth > 0) {
+        /* it lies on top now: one place up for all others */
+        task->top = stack->items[stack->depth - 1];
+        memmove(&stack->items[1], &stack->items[0], (stack->depth - 1) * sizeof(PyObject *));
+        stack->items[0] = host;
+    }
     return 0;
 }
 

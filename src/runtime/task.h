@@ -47,6 +47,8 @@ enum {
         << 5, /* the present wait is not ended by a cancellation (it was delivered already) */
     TASK_FREE = 1u << 6,    /* no task: the memory is in a free list */
     TASK_STOPPED = 1u << 7, /* cancelled as a whole (Join.cancel); once set, never unset */
+    TASK_PROXY = 1u
+        << 8, /* stands in a wait queue for the host of its `group` and never runs; never changes */
 };
 
 enum {
@@ -62,8 +64,6 @@ enum {
         << 5, /* it refused cancellation too often and is being closed by GeneratorExit */
     TASK_BARE = 1u
         << 6, /* `top` is a claimed operation that was not polled yet, with no coroutine around it */
-    TASK_PROXY = 1u
-        << 7, /* stands in a wait queue for the host of its `group` and never runs; set before it gets there */
 };
 
 /* Several waits of one task at once (select). Each has a proxy: a task that never runs, in the wait queue in its host's
@@ -92,8 +92,7 @@ struct Task {
     RunNode run;            /* in a run queue, or in a chain of tasks that are to be scheduled */
     _Atomic uint32_t state; /* TASK_WAITING ...; any thread, only through the functions below */
     uint16_t flags;         /* TASK_AWAITED ... */
-    uint16_t
-        swallowed; /* cancellations in a row that its coroutines caught while the run was ending */
+    uint16_t swallowed;     /* cancellations in a row that its coroutines caught */
     PyObject
         *top; /* owned: innermost coroutine, or the operation that hosts what ran above it; NULL
                                    * if the task is nothing but an operation */
@@ -186,7 +185,10 @@ task_is_stopped(Task *task)
 static inline Task *
 task_real(Task *task)
 {
-    return (task->flags & TASK_PROXY) ? task->group->host : task;
+    /* relaxed: the bit was set before the task got to where the caller found it */
+    return (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_PROXY)
+               ? task->group->host
+               : task;
 }
 
 /* ---- memory --------------------------------------------------------------------------------------------- */
@@ -227,6 +229,10 @@ void task_free(Runtime *runtime, TaskCache *cache, Task *task);
 
 /* Puts `coroutine` (stolen, also on failure; claimed, or the host of what comes next) on top of the stack. -1 with RecursionError or MemoryError set. */
 int task_push(Task *task, PyObject *coroutine);
+
+/* Puts `host`, an operation that hosts what is above it (stolen, also on failure), below everything else. -1 with MemoryError or
+ * RecursionError set. */
+int task_push_bottom(Task *task, PyObject *host);
 
 /* Takes the top off the stack: new reference, or NULL if there is none. */
 PyObject *task_take(Task *task);

@@ -20,10 +20,15 @@ static PyTypeObject Task_Type;
 PyObject *
 task_describe(Task *task)
 {
-    PyObject *outermost = task->top;
+    PyObject *outermost = NULL;
+    uint32_t below = task->stack != NULL ? task->stack->depth : 0;
 
-    if (task->stack != NULL && task->stack->depth > 0) {
-        outermost = task->stack->items[0];
+    /* operations that host what is above them do not give it its name */
+    for (uint32_t i = 0; i < below && (outermost == NULL || operation_check(outermost)); i++) {
+        outermost = task->stack->items[i];
+    }
+    if (task->top != NULL && (outermost == NULL || operation_check(outermost))) {
+        outermost = task->top;
     }
     if (outermost == NULL) {
         outermost = (PyObject *)task->operation;

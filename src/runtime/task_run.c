@@ -9,9 +9,6 @@
  * Everything here runs attached, on the worker that owns the task. After task_try_park succeeded, and after the task
  * was pushed to a queue, it is somebody else's and not touched again.
  */
-#include <math.h>
-
-#include "core/clock.h"
 #include "errors.h"
 #include "runtime/cancel.h"
 #include "runtime/operation.h"
@@ -27,8 +24,8 @@ typedef enum Step {
     STEP_LEAVE, /* the task is gone: parked, queued or ended */
 } Step;
 
-/* A refusal to be cancelled: how often in a row a task may catch CancelledError after the run has begun to end. */
-#define MOST_SWALLOWED 100
+/* A refusal to be cancelled: how often in a row a task may catch CancelledError. */
+#define MOST_SWALLOWED 1000
 
 static Step task_drive(Worker *worker, Task *task, Operation *op, PyObject **value);
 static Step task_poll(Worker *worker, Task *task, Operation *op, PyObject **value);
@@ -99,26 +96,48 @@ task_raised(Worker *worker, Task *task)
 
 /* ---- giving way ------------------------------------------------------------------------------------------ */
 
-/* A cancellation is in force and the task is about to wait or give way: sets CancelledError. At the end of a run a task
- * that has caught it again and again is closed for good. */
+/* A cancellation is in force and the task is about to wait or give way: sets CancelledError. A task that has caught it again
+ * and again is closed for good, and so is one that has not ended when the run is abandoned. */
 static void
 task_set_cancelled(Task *task)
 {
-    if (!runtime_is_closing(task_runtime(task)) || ++task->swallowed <= MOST_SWALLOWED) {
+    Runtime *runtime = task_runtime(task);
+
+    if (++task->swallowed <= MOST_SWALLOWED && !runtime_is_abandoned(runtime)) {
         error_set_cancelled();
         return;
     }
+    task->flags |= TASK_CLOSING;
+    if (runtime_is_abandoned(runtime)) {
+        PyErr_SetNone(PyExc_GeneratorExit);
+        return;
+    }
     PyObject *name = task_describe(task);
-    if (name != NULL &&
-        PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
-                         "%U caught CancelledError %d times while the run was ending: it is closed",
-                         name, MOST_SWALLOWED) < 0) {
+    if (name != NULL && PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                                         "%U caught CancelledError %d times in a row: it is closed",
+                                         name, MOST_SWALLOWED) < 0) {
         error_report_current("in a warning about a task that refuses to be cancelled");
     }
     Py_XDECREF(name);
-    PyErr_Clear();
-    task->flags |= TASK_CLOSING;
     PyErr_SetNone(PyExc_GeneratorExit);
+}
+
+/* A cancellation is in force in which `op` (NULL: none) would wait or give way. PENDING: it goes on, deaf to further ones,
+ * until what it owns has ended. ERROR: the exception to raise is set. */
+static OperationResult
+task_deliver_cancel(Task *task, Operation *op)
+{
+    task_spread_stop(task);
+    if (op != NULL && op->cls->cancelled != NULL &&
+        op->cls->cancelled(op, task) == OPERATION_PENDING) {
+        task_set_uncancellable(task);
+        if (!op->cls->settles) {
+            task->flags |= TASK_CANCELLING;
+        }
+        return OPERATION_PENDING;
+    }
+    task_set_cancelled(task);
+    return OPERATION_ERROR;
 }
 
 /* Puts the task at the tail of the queue; `task->operation`, if any, is polled when its turn comes. STEP_THROW if a
@@ -127,8 +146,7 @@ static Step
 task_give_way(Worker *worker, Task *task)
 {
     if (task_cancel_requested(task) && !(task->flags & TASK_CANCELLING) &&
-        task_is_cancelled(task)) {
-        task_set_cancelled(task);
+        task_is_cancelled(task) && task_deliver_cancel(task, task->operation) == OPERATION_ERROR) {
         return STEP_THROW;
     }
     if (task->context != NULL) {
@@ -199,37 +217,36 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
     }
     task->flags &= (uint16_t)~TASK_HAS_TIMER;
 
-    if (reason != TASK_COMPLETED && op->cls->detach != NULL) {
+    if ((reason != TASK_COMPLETED || op->cls->grouped) && op->cls->detach != NULL) {
         op->cls->detach(op, task);
     }
     task_wait_clear(task);
 
     switch (reason) {
     case TASK_COMPLETED:
+        task->swallowed = 0;
         if (op->cls->finish == NULL) {
             return task_poll(worker, task, op, value);
         }
         result = op->cls->finish(op, task, value);
         break;
     case TASK_TIMED_OUT:
+        task->swallowed = 0;
         if (op->cls->timed_out != NULL) {
             result = op->cls->timed_out(op, task, value);
         }
         else {
-            PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout", op->cls->name);
+            operation_set_timed_out(op);
         }
         break;
     default: /* TASK_CANCELLED */
-        if (!task_is_cancelled(task)) {
-            result = OPERATION_PENDING; /* the scope was left or changed meanwhile: wait again */
-        }
-        else if (op->cls->cancelled != NULL && op->cls->cancelled(op, task) == OPERATION_PENDING) {
+        /* if none is in force (the scope was left or changed meanwhile) it waits again; if one was delivered it goes on */
+        result = OPERATION_PENDING;
+        if (task->flags & TASK_CANCELLING) {
             task_set_uncancellable(task);
-            task->flags |= TASK_CANCELLING;
-            result = OPERATION_PENDING;
         }
-        else {
-            task_set_cancelled(task);
+        else if (task_is_cancelled(task)) {
+            result = task_deliver_cancel(task, op);
         }
         break;
     }
@@ -254,17 +271,9 @@ task_park(Worker *worker, Task *task, PyObject **value)
     if (result != OPERATION_PARKED) {
         return operation_outcome(task, result, value);
     }
-    if (op->timeout >= 0.0) {
-        /* A wait that is armed again keeps its end: the deadline is set once. */
-        uint64_t now = clock_now_us();
-        double left = op->timeout * 1e6;
-        if (op->deadline == 0) {
-            op->deadline = left >= 9e18 ? TIMER_NEVER : now + (uint64_t)ceil(left) + 1;
-        }
-        if (op->deadline != TIMER_NEVER) {
-            task->flags |= TASK_HAS_TIMER;
-            driver_add_task_timer(&task_runtime(task)->driver, &task->timer, op->deadline);
-        }
+    if (operation_set_deadline(op)) {
+        task->flags |= TASK_HAS_TIMER;
+        driver_add_task_timer(&task_runtime(task)->driver, &task->timer, op->deadline);
     }
     if (task->context != NULL) {
         PyContext_Exit(task->context);
@@ -356,12 +365,20 @@ task_drive(Worker *worker, Task *task, Operation *op, PyObject **value)
 static Step
 host_ended(Worker *worker, Task *task, bool failed, PyObject **value)
 {
-    Operation *op = (Operation *)task->top;
+    Operation *op = (Operation *)task->top; /* the task's; it lives until this is over */
     OperationResult result;
     PyObject *error = failed ? PyErr_GetRaisedException() : NULL;
     PyObject *outcome = failed ? NULL : (*value != NULL ? *value : Py_NewRef(Py_None));
     *value = NULL;
     result = op->cls->hosted_ended(op, task, outcome, error, value);
+    if (result == OPERATION_PENDING) {
+        /* it has to wait for something: off the stack, and then as if it had just been yielded or awaited */
+        task->operation = (Operation *)task_take(task);
+        if (op->awaited) {
+            task->flags |= TASK_AWAITED;
+        }
+        return task_poll(worker, task, op, value);
+    }
     if (op->awaited) {
         /* below it lies the coroutine that awaits it */
         task->operation = (Operation *)Py_NewRef(op);

@@ -1,23 +1,148 @@
-/* Hosting: operations that run a coroutine inside the calling task - timeout() and delegate().
+/* Hosting: operations that run a coroutine inside the calling task - timeout(), delegate() and the collector of scopes.
  *
  * No task is made: the run loop pushes the coroutine on top of the operation, which lies on the task's stack until the
- * coroutine has ended and then says what the outcome is. timeout() puts a cancel scope that expires around it;
- * delegate() makes an operation of a generator, so that what is composed in Python can be yielded and awaited alike.
+ * coroutine has ended and then says what the outcome is. timeout() puts a cancel scope that expires around it; delegate()
+ * makes an operation of a generator, so that what is composed in Python can be yielded and awaited alike. The collector is
+ * put below everything else when a task first enters a scope: it keeps the task from ending before its scopes have.
+ *
+ * Everything here belongs to the task that hosts; only the cancel scope is seen by others.
  */
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/cancel.h"
 #include "runtime/runtime.h"
+#include "types/scope.h"
 #include "types/types.h"
 
 typedef struct Hosting {
     Operation base;
-    CancelScope scope;   /* timeout: entered while the coroutine runs */
+    CancelScope scope;   /* timeout, collector: entered while the coroutine runs */
+    CancelScope *target; /* borrowed: what of it is waited for */
     PyObject *coroutine; /* owned, claimed; NULL once it runs */
     double seconds;      /* timeout: negative for none */
+    bool ended;          /* the coroutine has, with one of the next two */
+    PyObject *value;     /* owned */
+    PyObject *error;     /* owned */
+    PyObject *errors;    /* owned: of scopes that it has left behind; NULL if there are none */
 } Hosting;
 
 static PyTypeObject Hosting_Type;
+
+/* ---- what is left behind --------------------------------------------------------------------------------- */
+
+/* Everything has ended: the outcome of the coroutine and of the scopes it left. */
+static OperationResult
+hosting_settle(Hosting *self, Task *task, PyObject **result)
+{
+    PyObject *error = self->error;
+
+    self->error = NULL;
+    cancel_scope_leave(&self->scope, task);
+    if (self->errors != NULL && PyList_GET_SIZE(self->errors) > 0) {
+        if (error != NULL && error_ends_run(error)) {
+            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->errors); i++) {
+                error_report(PyList_GET_ITEM(self->errors, i),
+                             "in a task of a scope that the end of the run has left");
+            }
+        }
+        else {
+            if (error == NULL || error_is_cancelled(error) ||
+                PyList_Insert(self->errors, 0, error) == 0) {
+                scope_raise(self->errors);
+            }
+            Py_XDECREF(error);
+            return OPERATION_ERROR;
+        }
+    }
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+        return OPERATION_ERROR;
+    }
+    *result = self->value;
+    self->value = NULL;
+    return OPERATION_READY;
+}
+
+static OperationResult
+hosting_drain(Hosting *self, Task *task, PyObject **result)
+{
+    if (self->errors != NULL && !cancel_scope_collect(&self->scope, &self->target, self->errors)) {
+        return OPERATION_PENDING;
+    }
+    return hosting_settle(self, task, result);
+}
+
+/* The coroutine has ended; is there something to wait for? */
+static OperationResult
+hosting_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObject **result)
+{
+    Hosting *self = (Hosting *)op;
+
+    self->ended = true;
+    self->value = value;
+    self->error = error;
+    scope_close_inner(&self->scope, task);
+    /* relaxed: set by this thread or by tasks that have ended since */
+    if (atomic_load_explicit(&self->scope.has_tree, memory_order_relaxed)) {
+        self->target = &self->scope;
+        self->errors = PyList_New(0);
+        if (self->errors == NULL) {
+            PyErr_Clear();
+            self->errors = PyList_New(0); /* what is in the scopes must be waited for in any case */
+        }
+        if (error != NULL) {
+            cancel_scope_cancel(&self->scope, SCOPE_CANCELLED);
+        }
+    }
+    return hosting_drain(self, task, result);
+}
+
+static OperationResult
+hosting_arm(Operation *op, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
+{
+    return cancel_scope_arm(((Hosting *)op)->target) ? OPERATION_PARKED : OPERATION_PENDING;
+}
+
+static void
+hosting_detach(Operation *op, Task *Py_UNUSED(task))
+{
+    cancel_scope_disarm(((Hosting *)op)->target);
+}
+
+static OperationResult
+hosting_cancelled(Operation *op, Task *Py_UNUSED(task))
+{
+    return ((Hosting *)op)->ended ? OPERATION_PENDING : OPERATION_READY;
+}
+
+/* ---- timeout() ------------------------------------------------------------------------------------------- */
+
+static OperationResult
+timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **result)
+{
+    if (ended == OPERATION_READY) {
+        PyObject *value = *result;
+        *result = PyTuple_New(2);
+        if (*result == NULL) {
+            Py_DECREF(value);
+            return OPERATION_ERROR;
+        }
+        PyTuple_SET_ITEM(*result, 0, value);
+        PyTuple_SET_ITEM(*result, 1, Py_NewRef(Py_True));
+        return OPERATION_READY;
+    }
+    /* Absorbed if it was this scope's cancellation: not if an outer one is in force as well. relaxed: the exception came after
+     * it */
+    if (ended == OPERATION_ERROR &&
+        atomic_load_explicit(&self->scope.cancelled, memory_order_relaxed) == SCOPE_EXPIRED &&
+        PyErr_ExceptionMatches(error_type(ERROR_CANCELLED)) && !task_is_cancelled(task)) {
+        PyErr_Clear();
+        task->swallowed = 0;
+        *result = PyTuple_Pack(2, Py_None, Py_False);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
+    return ended;
+}
 
 static OperationResult
 timeout_poll(Operation *op, Task *task, PyObject **result)
@@ -25,10 +150,13 @@ timeout_poll(Operation *op, Task *task, PyObject **result)
     Hosting *self = (Hosting *)op;
     uint64_t deadline = TIMER_NEVER;
 
+    if (self->ended) {
+        return timeout_outcome(self, task, hosting_drain(self, task, result), result);
+    }
     if (self->seconds >= 0 && self->seconds < 9e12) {
         deadline = clock_now_us() + (uint64_t)(self->seconds * 1e6);
     }
-    cancel_scope_enter(&self->scope, task, deadline);
+    cancel_scope_enter(&self->scope, task, deadline, false);
     if (self->seconds == 0) {
         /* the coroutine runs to its first wait */
         cancel_scope_cancel_own(&self->scope);
@@ -41,35 +169,39 @@ timeout_poll(Operation *op, Task *task, PyObject **result)
 static OperationResult
 timeout_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObject **result)
 {
-    Hosting *self = (Hosting *)op;
-    bool expired = cancel_scope_leave(&self->scope, task);
-
-    if (error == NULL) {
-        *result = PyTuple_New(2);
-        if (*result == NULL) {
-            Py_DECREF(value);
-            return OPERATION_ERROR;
-        }
-        PyTuple_SET_ITEM(*result, 0, value);
-        PyTuple_SET_ITEM(*result, 1, Py_NewRef(Py_True));
-        return OPERATION_READY;
-    }
-    /* Absorbed if it was this scope's cancellation: not if an outer one is in force as well. */
-    if (expired && PyErr_GivenExceptionMatches(error, error_type(ERROR_CANCELLED)) &&
-        !task_is_cancelled(task)) {
-        Py_DECREF(error);
-        *result = PyTuple_Pack(2, Py_None, Py_False);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
-    }
-    PyErr_SetRaisedException(error);
-    return OPERATION_ERROR;
+    return timeout_outcome((Hosting *)op, task, hosting_ended(op, task, value, error, result),
+                           result);
 }
 
 static const OperationClass timeout_class = {
     .name = "timeout()",
     .poll = timeout_poll,
+    .arm = hosting_arm,
+    .detach = hosting_detach,
+    .cancelled = hosting_cancelled,
+    .settles = true,
     .hosted_ended = timeout_ended,
 };
+
+/* ---- the collector --------------------------------------------------------------------------------------- */
+
+static OperationResult
+collector_poll(Operation *op, Task *task, PyObject **result)
+{
+    return hosting_drain((Hosting *)op, task, result);
+}
+
+static const OperationClass collector_class = {
+    .name = "the end of the task's scopes",
+    .poll = collector_poll,
+    .arm = hosting_arm,
+    .detach = hosting_detach,
+    .cancelled = hosting_cancelled,
+    .settles = true,
+    .hosted_ended = hosting_ended,
+};
+
+/* ---- delegate() ------------------------------------------------------------------------------------------ */
 
 static OperationResult
 delegate_poll(Operation *op, Task *Py_UNUSED(task), PyObject **result)
@@ -99,10 +231,15 @@ static const OperationClass delegate_class = {
     .hosted_ended = delegate_ended,
 };
 
+/* ---- the type -------------------------------------------------------------------------------------------- */
+
 static int
 Hosting_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(((Hosting *)self)->coroutine);
+    Py_VISIT(((Hosting *)self)->value);
+    Py_VISIT(((Hosting *)self)->error);
+    Py_VISIT(((Hosting *)self)->errors);
     return 0;
 }
 
@@ -118,6 +255,9 @@ Hosting_dealloc(PyObject *object)
         self->coroutine = NULL;
         runnable_discard(coroutine);
     }
+    Py_XDECREF(self->value);
+    Py_XDECREF(self->error);
+    Py_XDECREF(self->errors);
     PyObject_GC_Del(object);
 }
 
@@ -129,24 +269,41 @@ static PyTypeObject Hosting_Type = {
     .tp_traverse = Hosting_traverse,
 };
 
-/* An operation that hosts `object`, which it claims. New reference or NULL. */
-static PyObject *
-hosting_new(const OperationClass *cls, PyObject *object, double seconds)
+/* `coroutine` is stolen, also on failure. */
+static Hosting *
+hosting_new(const OperationClass *cls, PyObject *coroutine, uint8_t use)
 {
-    PyObject *coroutine = runnable_claim(object, "coro");
-    if (coroutine == NULL) {
-        return NULL;
-    }
     Hosting *self = PyObject_GC_New(Hosting, &Hosting_Type);
+
     if (self == NULL) {
-        runnable_discard(coroutine);
+        if (coroutine != NULL) {
+            runnable_discard(coroutine);
+        }
         return NULL;
     }
-    operation_init(&self->base, cls, OPERATION_NEW, -1.0);
+    operation_init(&self->base, cls, use, -1.0);
+    cancel_scope_init(&self->scope);
+    self->target = NULL;
     self->coroutine = coroutine;
-    self->seconds = seconds;
+    self->seconds = -1.0;
+    self->ended = false;
+    self->value = self->error = self->errors = NULL;
     PyObject_GC_Track(self);
-    return (PyObject *)self;
+    return self;
+}
+
+int
+hosting_collect_task(Task *task)
+{
+    if (task->scope != NULL && task->scope->host == task) {
+        return 0; /* there is something around it already */
+    }
+    Hosting *collector = hosting_new(&collector_class, NULL, OPERATION_CLAIMED);
+    if (collector == NULL || task_push_bottom(task, (PyObject *)collector) < 0) {
+        return -1;
+    }
+    cancel_scope_enter(&collector->scope, task, TIMER_NEVER, true);
+    return 0;
 }
 
 static PyObject *
@@ -160,13 +317,22 @@ timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, Py
         seconds_from_object(values[1], "timeout", &seconds) < 0) {
         return NULL;
     }
-    return hosting_new(&timeout_class, values[0], seconds);
+    PyObject *coroutine = runnable_claim(values[0], "coro");
+    Hosting *self =
+        coroutine == NULL ? NULL : hosting_new(&timeout_class, coroutine, OPERATION_NEW);
+    if (self != NULL) {
+        self->seconds = seconds;
+    }
+    return (PyObject *)self;
 }
 
 static PyObject *
-delegate(PyObject *Py_UNUSED(module), PyObject *coroutine)
+delegate(PyObject *Py_UNUSED(module), PyObject *object)
 {
-    return hosting_new(&delegate_class, coroutine, -1.0);
+    PyObject *coroutine = runnable_claim(object, "coro");
+
+    return coroutine == NULL ? NULL
+                             : (PyObject *)hosting_new(&delegate_class, coroutine, OPERATION_NEW);
 }
 
 PyDoc_STRVAR(timeout_doc, "timeout(coro, timeout)\n--\n\n"

@@ -16,6 +16,7 @@
 #include "runtime/driver.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
+#include "types/scope.h"
 #include "types/types.h"
 
 static PyTypeObject Join_Type;
@@ -48,6 +49,10 @@ join_new(uint32_t total, JoinShape shape)
     self->errors = NULL;
     self->jobs = NULL;
     self->name = NULL;
+    self->scope = NULL;
+    list_node_init(&self->member.link);
+    self->member.task = NULL;
+    self->next_ended = NULL;
     if (shape == JOIN_LIST) {
         self->result = PyList_New(total);
         if (self->result == NULL) {
@@ -93,7 +98,8 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
     bool last;
     ListNode *node;
 
-    if (error != NULL && !cancelled) {
+    bool failed = error != NULL && !cancelled;
+    if (failed) {
         entry = malloc(sizeof(JoinError));
         if (entry == NULL) {
             error_report(error, "because there is no memory to hand it to a join");
@@ -140,6 +146,9 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
         PyObject_GC_Track(self->result);
     }
     scheduler_wake_chain(&chain);
+    if (self->scope != NULL && task != NULL) {
+        scope_member_done(self->scope, self, failed, cancelled);
+    }
     Py_DECREF(self);
 }
 
@@ -176,6 +185,21 @@ join_cancel(Join *self)
         }
     }
     return any;
+}
+
+void
+join_take_errors(Join *self, PyObject *errors)
+{
+    /* relaxed: its parts have ended, and whoever else is told of the errors is told of all */
+    if (atomic_exchange_explicit(&self->retrieved, true, memory_order_relaxed)) {
+        return;
+    }
+    for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
+        if (PyList_Append(errors, entry->error) < 0) {
+            PyErr_Clear();
+            error_report(entry->error, "because there is no memory to collect it");
+        }
+    }
 }
 
 /* ---- waiting --------------------------------------------------------------------------------------------- */
@@ -278,11 +302,7 @@ join_cancelled(Operation *op, Task *Py_UNUSED(task))
 {
     Join *self = (Join *)op;
 
-    if (!self->owned) {
-        return OPERATION_READY;
-    }
-    join_cancel(self);
-    return OPERATION_PENDING;
+    return self->owned && join_cancel(self) ? OPERATION_PENDING : OPERATION_READY;
 }
 
 static const OperationClass join_class = {

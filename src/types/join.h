@@ -6,7 +6,10 @@
 #include "runtime/blocking.h"
 #include "runtime/operation.h"
 
+#include "runtime/cancel.h"
+
 typedef struct Join Join;
+typedef struct Scope Scope;
 
 /* An error of one part; in the order in which they came. */
 typedef struct JoinError {
@@ -45,6 +48,10 @@ struct Join {
     JoinError *errors;      /* guarded by mutex until remaining is 0 */
     JoinJob *jobs;          /* owned: `total` of them, or NULL */
     PyObject *name;         /* owned or NULL */
+    Scope
+        *scope; /* borrowed or NULL: what its task was started in, which does not end before that */
+    ScopeMember member; /* of the scope */
+    Join *next_ended;   /* in the scope's list; guarded by its mutex */
 };
 
 /* A join of `total` parts that have not been started. New reference or NULL. */
@@ -52,6 +59,9 @@ Join *join_new(uint32_t total, JoinShape shape);
 
 /* Drops a join (NULL for none) of which nothing was started. */
 void join_abandon(Join *self);
+
+/* Appends the errors that nobody was told of, who is hereby told. */
+void join_take_errors(Join *self, PyObject *errors);
 
 /* A part has ended with `value` or `error` (stolen, one is NULL). `task` is NULL for a job. */
 void join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject *error);

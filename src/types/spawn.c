@@ -12,8 +12,7 @@
 
 /* ---- starting tasks -------------------------------------------------------------------------------------- */
 
-/* Discards claimed runnables, and closes what has not been claimed if it is a coroutine that has not started. */
-static void
+void
 runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
                   Py_ssize_t other_count)
 {

@@ -46,6 +46,14 @@ static const OperationClass sleep_class = {
     .timed_out = sleep_timed_out,
 };
 
+/* Waits for nothing that could fail to come, so it is no deadlock: the program is to be ended from outside. */
+static const OperationClass sleep_forever_class = {
+    .name = "sleep_forever()",
+    .from_outside = true,
+    .poll = sleep_poll,
+    .arm = sleep_arm,
+};
+
 static OperationResult
 give_way_poll(Operation *op, Task *Py_UNUSED(task), PyObject **result)
 {
@@ -67,6 +75,19 @@ static const OperationClass yield_now_class = {
 static const OperationClass sleep_zero_class = {
     .name = "sleep()",
     .poll = give_way_poll,
+};
+
+static OperationResult
+sleep_until_poll(Operation *op, Task *task, PyObject **result)
+{
+    return op->deadline > clock_now_us() ? OPERATION_PENDING : give_way_poll(op, task, result);
+}
+
+static const OperationClass sleep_until_class = {
+    .name = "sleep_until()",
+    .poll = sleep_until_poll,
+    .arm = sleep_arm,
+    .timed_out = sleep_timed_out,
 };
 
 static void
@@ -93,6 +114,25 @@ sleep_new(const OperationClass *cls, double seconds)
     return (PyObject *)op;
 }
 
+/* A number of seconds that may be negative. -1 with an exception that names `argument`. */
+static int
+time_from_object(PyObject *object, const char *argument, double *seconds)
+{
+    *seconds = PyFloat_AsDouble(object);
+    if (*seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds, not %.200s", argument,
+                         Py_TYPE(object)->tp_name);
+        }
+        return -1;
+    }
+    if (isnan(*seconds)) {
+        PyErr_Format(PyExc_ValueError, "%s must be a number of seconds that is not NaN", argument);
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *
 time_sleep(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -102,23 +142,44 @@ time_sleep(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs,
     if (arguments_parse("sleep()", names, 1, args, nargs, kwnames, &delay) < 0) {
         return NULL;
     }
-    double seconds = PyFloat_AsDouble(delay);
+    double seconds;
 
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
-            PyErr_Format(PyExc_TypeError, "delay must be a number of seconds, not %.200s",
-                         Py_TYPE(delay)->tp_name);
-        }
-        return NULL;
-    }
-    if (isnan(seconds)) {
-        PyErr_SetString(PyExc_ValueError, "delay must be a number of seconds that is not NaN");
+    if (time_from_object(delay, "delay", &seconds) < 0) {
         return NULL;
     }
     if (seconds <= 0) {
         return sleep_new(&sleep_zero_class, -1.0);
     }
-    return sleep_new(&sleep_class, isinf(seconds) ? -1.0 : seconds);
+    return isinf(seconds) ? sleep_new(&sleep_forever_class, -1.0)
+                          : sleep_new(&sleep_class, seconds);
+}
+
+static PyObject *
+time_sleep_until(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs,
+                 PyObject *kwnames)
+{
+    static const char *const names[] = {"deadline", NULL};
+    PyObject *deadline;
+    double seconds;
+
+    if (arguments_parse("sleep_until()", names, 1, args, nargs, kwnames, &deadline) < 0 ||
+        time_from_object(deadline, "deadline", &seconds) < 0) {
+        return NULL;
+    }
+    if (seconds >= 9e12) {
+        return sleep_new(&sleep_forever_class, -1.0);
+    }
+    Operation *op = (Operation *)sleep_new(&sleep_until_class, 0.0);
+    if (op != NULL) {
+        op->deadline = seconds <= 0 ? 1 : (uint64_t)ceil(seconds * 1e6);
+    }
+    return (PyObject *)op;
+}
+
+static PyObject *
+time_sleep_forever(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
+{
+    return sleep_new(&sleep_forever_class, -1.0);
 }
 
 static PyObject *
@@ -307,6 +368,17 @@ PyDoc_STRVAR(
     "cancelled.\n\n"
     "Raises TypeError for what is no number, ValueError for NaN.\n\n"
     "    yield tonio.sleep(0.5)");
+PyDoc_STRVAR(sleep_until_doc, "sleep_until(deadline)\n--\n\n"
+                              "Waits until the clock (see time()) shows `deadline`: yield or await "
+                              "what this returns; the result is None.\n\n"
+                              "A time that has passed lets other tasks run once; infinity waits "
+                              "until it is cancelled. Can be cancelled.\n\n"
+                              "Raises TypeError for what is no number, ValueError for NaN.\n\n"
+                              "    yield tonio.time.sleep_until(started + 10)");
+PyDoc_STRVAR(sleep_forever_doc, "sleep_forever()\n--\n\n"
+                                "Waits until it is cancelled: yield or await what this returns. A "
+                                "program in which nothing else waits is no "
+                                "deadlock.");
 PyDoc_STRVAR(yield_now_doc, "yield_now()\n--\n\n"
                             "Lets other tasks run: await what this returns. The same as a bare "
                             "`yield` in a generator. A point of cancellation.");
@@ -323,6 +395,9 @@ PyDoc_STRVAR(interval_doc, "interval(period, at=None)\n--\n\n"
 static PyMethodDef functions[] = {
     {"time", time_time, METH_NOARGS, time_doc},
     {"sleep", (PyCFunction)(void (*)(void))time_sleep, METH_FASTCALL | METH_KEYWORDS, sleep_doc},
+    {"sleep_until", (PyCFunction)(void (*)(void))time_sleep_until, METH_FASTCALL | METH_KEYWORDS,
+     sleep_until_doc},
+    {"sleep_forever", time_sleep_forever, METH_NOARGS, sleep_forever_doc},
     {"yield_now", time_yield_now, METH_NOARGS, yield_now_doc},
     {"interval", (PyCFunction)(void (*)(void))time_interval, METH_FASTCALL | METH_KEYWORDS,
      interval_doc},

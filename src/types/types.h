@@ -9,7 +9,17 @@ int join_module_init(PyObject *module);
 int spawn_module_init(PyObject *module);
 int time_module_init(PyObject *module);
 int hosting_module_init(PyObject *module);
+int scope_module_init(PyObject *module);
+int select_module_init(PyObject *module);
+int as_completed_module_init(PyObject *module);
+
+/* hosting.c; the running task: it is going to have scopes, which it must not outlive. -1 with an exception set. */
+int hosting_collect_task(Task *task);
 int socket_module_init(PyObject *module);
+
+/* spawn.c: discards claimed runnables, and closes what has not been claimed if it is a coroutine that has not started. */
+void runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
+                       Py_ssize_t other_count);
 
 /* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least
  * `required` must be there. -1 with TypeError set. `names` ends with NULL. */

@@ -1,5 +1,21 @@
 """The same as `tonio.time`."""
 
-from tonio.time import interval, sleep, time, timeout
+from tonio.time import (
+    fail_after,
+    interval,
+    sleep,
+    sleep_forever,
+    sleep_until,
+    time,
+    timeout,
+)
 
-__all__ = ["interval", "sleep", "time", "timeout"]
+__all__ = [
+    "fail_after",
+    "interval",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+    "time",
+    "timeout",
+]
