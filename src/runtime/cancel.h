@@ -32,6 +32,7 @@ typedef enum ScopeCancelled {
     SCOPE_NOT_CANCELLED,
     SCOPE_CANCELLED, /* by a call, or because something failed */
     SCOPE_EXPIRED,   /* by its deadline */
+    SCOPE_DESERTED,  /* because a cancellation that is not its own has made its host leave */
 } ScopeCancelled;
 
 /* A task that was started in a scope. */

@@ -34,6 +34,16 @@ scope_raise(PyObject *errors)
     }
 }
 
+/* Was it cancelled for a reason of its own? */
+static bool
+scope_was_cancelled(Scope *self)
+{
+    /* relaxed: who was ended by it has acquired the request, for others it is just a flag */
+    uint8_t cancelled = atomic_load_explicit(&self->cancel.cancelled, memory_order_relaxed);
+
+    return cancelled == SCOPE_CANCELLED || cancelled == SCOPE_EXPIRED;
+}
+
 /* ---- members --------------------------------------------------------------------------------------------- */
 
 void
@@ -42,7 +52,7 @@ scope_member_done(Scope *self, Join *join, bool failed, bool cancelled)
     TaskChain chain = TASK_CHAIN_EMPTY;
     bool keeps = failed || self->keeps_all;
 
-    if (cancelled && atomic_load_explicit(&self->cancel.cancelled, memory_order_relaxed)) {
+    if (cancelled && scope_was_cancelled(self)) {
         /* relaxed: the mutex below publishes it to the host */
         atomic_store_explicit(&self->took_effect, true, memory_order_relaxed);
     }
@@ -248,7 +258,8 @@ scope_leave(Scope *self, Task *task, PyObject *error)
     }
     cancel_scope_close(&self->cancel, task);
     if (error != NULL) {
-        cancel_scope_cancel(&self->cancel, SCOPE_CANCELLED);
+        bool passes_on = error_is_cancelled(error);
+        cancel_scope_cancel(&self->cancel, passes_on ? SCOPE_DESERTED : SCOPE_CANCELLED);
     }
     return 0;
 }
@@ -258,7 +269,7 @@ static bool
 scope_absorbs(Scope *self, Task *task, PyObject *error)
 {
     /* relaxed: the exception came after it */
-    if (error == NULL || !atomic_load_explicit(&self->cancel.cancelled, memory_order_relaxed) ||
+    if (error == NULL || !scope_was_cancelled(self) ||
         !PyErr_GivenExceptionMatches(error, error_type(ERROR_CANCELLED)) ||
         task_is_cancelled(task)) {
         return false;
@@ -666,9 +677,7 @@ Scope_cancel(PyObject *object, PyObject *Py_UNUSED(args))
 static PyObject *
 Scope_get_cancel_called(PyObject *self, void *Py_UNUSED(closure))
 {
-    /* relaxed: a flag that nothing else hangs on */
-    return PyBool_FromLong(
-        atomic_load_explicit(&((Scope *)self)->cancel.cancelled, memory_order_relaxed));
+    return PyBool_FromLong(scope_was_cancelled((Scope *)self));
 }
 
 static PyObject *
