@@ -13,9 +13,13 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.after_fork, "after_fork"},
         {&support.breathe, "breathe"},
         {&support.count_threads, "count_threads"},
+        {&support.describe_running, "describe_running"},
+        {&support.describe_wait, "describe_wait"},
         {&support.enter_thread, "enter_thread"},
         {&support.install_interrupt, "install_interrupt"},
         {&support.is_main_thread, "is_main_thread"},
+        {&support.make_generators, "Generators"},
+        {&support.may_be_signalled, "may_be_signalled"},
         {&support.start_joinable_thread, "start_joinable_thread"},
     };
     PyObject *source = PyImport_ImportModule("tonio._support");
@@ -31,10 +35,19 @@ support_module_init(PyObject *Py_UNUSED(module))
         }
     }
     Py_DECREF(source);
-    support.name_close = PyUnicode_InternFromString("close");
-    support.name_join = PyUnicode_InternFromString("join");
-    support.name_throw = PyUnicode_InternFromString("throw");
-    return support.name_close == NULL || support.name_join == NULL || support.name_throw == NULL
-               ? -1
-               : 0;
+    const struct {
+        PyObject **place;
+        const char *name;
+    } attributes[] = {
+        {&support.name_close, "close"},     {&support.name_close_all, "close_all"},
+        {&support.name_install, "install"}, {&support.name_join, "join"},
+        {&support.name_throw, "throw"},
+    };
+    for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
+        *attributes[i].place = PyUnicode_InternFromString(attributes[i].name);
+        if (*attributes[i].place == NULL) {
+            return -1;
+        }
+    }
+    return 0;
 }

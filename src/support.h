@@ -13,9 +13,15 @@ typedef struct Support {
     PyObject *
         breathe; /* an empty function: calling it lets the interpreter attend to what it wants of the thread */
     PyObject *count_threads;
-    PyObject *enter_thread; /* makes the calling thread known to `threading` */
+    PyObject *describe_running; /* what the code of a thread is doing, or None */
+    PyObject *describe_wait;    /* a line about a task that waits */
+    PyObject *enter_thread;     /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;
     PyObject *is_main_thread;
+    PyObject *make_generators;  /* looks after the asynchronous generators of a run */
+    PyObject *may_be_signalled; /* has the program signal handlers of its own? */
+    PyObject *name_close_all;
+    PyObject *name_install;
     PyObject *start_joinable_thread; /* of the module _thread */
     PyObject *name_close;
     PyObject *name_join;

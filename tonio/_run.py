@@ -52,13 +52,16 @@ def runtime(
     threads: int | None = None,
     blocking_threadpool_size: int = 128,
     blocking_threadpool_idle_ttl: float = 30,
+    shutdown_warning: float = 10,
 ) -> Runtime:
     """Makes a runtime that can run one main coroutine after another.
 
     `threads` workers run tasks, the calling thread among them; the default is what the process may
     use (CPU affinity and control group). Up to `blocking_threadpool_size` further threads run
     blocking functions and leave after `blocking_threadpool_idle_ttl` idle seconds. With `context`
-    each task runs in a copy of its spawner's `contextvars` context.
+    each task runs in a copy of its spawner's `contextvars` context. Tasks that have not ended
+    `shutdown_warning` seconds after the main coroutine are named in a `RuntimeWarning` (infinity:
+    never).
 
     Raises `TypeError` or `ValueError` for bad options.
 
@@ -71,6 +74,7 @@ def runtime(
         threads=default_threads() if threads is None else threads,
         blocking_threadpool_size=blocking_threadpool_size,
         blocking_threadpool_idle_ttl=blocking_threadpool_idle_ttl,
+        shutdown_warning=shutdown_warning,
     )
 
 

@@ -13,6 +13,7 @@ class _Options(TypedDict, total=False):
     threads: int | None
     blocking_threadpool_size: int
     blocking_threadpool_idle_ttl: float
+    shutdown_warning: float
 
 @type_check_only
 class _Main(Protocol):
@@ -25,6 +26,7 @@ def runtime(
     threads: int | None = None,
     blocking_threadpool_size: int = 128,
     blocking_threadpool_idle_ttl: float = 30,
+    shutdown_warning: float = 10,
 ) -> Runtime: ...
 def run[T](coro: Runnable[T], /, **options: Unpack[_Options]) -> T: ...
 @overload

@@ -141,6 +141,15 @@ driver_remove_scope_timer(Driver *driver, TimerNode *node)
     timer_remove(driver, &driver->scope_timers, node);
 }
 
+bool
+driver_has_timers(Driver *driver)
+{
+    mutex_lock(&driver->timer_mutex);
+    bool any = driver->task_timers.count + driver->scope_timers.count > 0;
+    mutex_unlock(&driver->timer_mutex);
+    return any;
+}
+
 /* Everything that is due. Claims happen under timer_mutex, so a timer that was removed can no longer touch its task
  * or scope. */
 static void

@@ -72,6 +72,9 @@ bool driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain);
 /* Would a turn that only looks be worth its price now? Any thread. */
 bool driver_is_due(Driver *driver, uint64_t now);
 
+/* Is any timer set? Any thread. */
+bool driver_has_timers(Driver *driver);
+
 /* Timers of a task's wait and of a cancel scope. Any thread. `deadline` in microseconds. */
 void driver_add_task_timer(Driver *driver, TimerNode *node, uint64_t deadline);
 void driver_add_scope_timer(Driver *driver, TimerNode *node, uint64_t deadline);

@@ -1,4 +1,4 @@
-/* Runtime: the life of one `run` - set-up, worker threads, the end; Ctrl-C and fork; what can run as a task.
+/* Runtime: one `run` from set-up to outcome; who is inside it; what can run as a task; fork.
  *
  * Phases: RUNNING until the main task has ended or the run is interrupted; CLOSING while what is left is cancelled
  * and ends; ENDED when no task is left, which sends the workers home. The thread that called `run` then joins the
@@ -17,9 +17,10 @@
 
 #include "errors.h"
 #include "runtime/blocking.h"
+#include "runtime/generators.h"
 #include "runtime/operation.h"
 #include "runtime/scheduler.h"
-#include "runtime/thread.h"
+#include "runtime/signals.h"
 #include "support.h"
 
 _Thread_local Runtime *pool_runtime __attribute__((tls_model("initial-exec")));
@@ -29,12 +30,9 @@ static Mutex registry_mutex; /* guards the next two */
 static Runtime *registry;
 static uint64_t last_serial;
 
-static _Atomic(Runtime *)
-    main_thread_runtime; /* what the SIGINT handler interrupts; written by the main thread */
-
-static const char forked_message[] = "the process was forked while the runtime ran: a child must "
-                                     "exec, call os._exit(), or start a runtime of its own "
-                                     "from a fresh call";
+const char runtime_forked_message[] = "the process was forked while the runtime ran: a child must "
+                                      "exec, call os._exit(), or start a runtime of its own "
+                                      "from a fresh call";
 
 /* ---- finding the runtime --------------------------------------------------------------------------------- */
 
@@ -263,295 +261,6 @@ runtime_start_task(Runtime *runtime, Task *task)
     scheduler_push(runtime, task);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------- */
-
-void
-runtime_cancel_tasks(Runtime *runtime)
-{
-    mutex_lock(&runtime->task_mutex);
-    TaskSlab *slab = runtime->slabs; /* slabs are only ever added in front */
-    mutex_unlock(&runtime->task_mutex);
-
-    for (; slab != NULL; slab = slab->next) {
-        TaskChain chain = TASK_CHAIN_EMPTY;
-        for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
-            task_request_cancel(&slab->tasks[i], 0, &chain);
-        }
-        scheduler_wake_chain(&chain);
-    }
-}
-
-void
-runtime_close(Runtime *runtime)
-{
-    int expected = RUNTIME_RUNNING;
-
-    /* seq_cst: see runtime_new_task */
-    if (!atomic_compare_exchange_strong_explicit(&runtime->phase, &expected, RUNTIME_CLOSING,
-                                                 memory_order_seq_cst, memory_order_relaxed)) {
-        return;
-    }
-    runtime_cancel_tasks(runtime);
-    scheduler_unpark_all(runtime); /* each worker cancels the tasks that were missed here */
-}
-
-void
-runtime_end_if_empty(Runtime *runtime)
-{
-    uint64_t finished = 0;
-    uint64_t spawned = 0;
-    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
-
-    /* seq_cst: pairs with runtime_enter; what a visitor has spawned is counted before it leaves */
-    if (atomic_load_explicit(&runtime->visitors, memory_order_seq_cst) != 0) {
-        return;
-    }
-    /* `finished` first: both only grow and finished <= spawned, so equal sums mean that nothing was left in between, and
-     * only a task can create another one now. relaxed: the worker that enters the idle list last has all counters from
-     * the others through idle_mutex. */
-    for (int i = 0; i < started; i++) {
-        finished += atomic_load_explicit(&runtime->workers[i].finished, memory_order_acquire);
-    }
-    for (int i = 0; i < started; i++) {
-        spawned += atomic_load_explicit(&runtime->workers[i].spawned, memory_order_relaxed);
-    }
-    spawned += atomic_load_explicit(&runtime->foreign_spawned, memory_order_relaxed);
-    if (finished == spawned) {
-        /* release: pairs with the acquire of workers that leave */
-        atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);
-        scheduler_unpark_all(runtime);
-    }
-}
-
-void
-runtime_interrupt(Runtime *runtime, PyObject *error)
-{
-    PyObject *unused = error;
-    TaskChain chain = TASK_CHAIN_EMPTY;
-
-    mutex_lock(&runtime->outcome_mutex);
-    if (runtime->interrupt == NULL) {
-        runtime->interrupt = error;
-        unused = NULL;
-    }
-    /* relaxed: written under this mutex; the task cannot end before it is released */
-    Task *task = atomic_load_explicit(&runtime->main_task, memory_order_relaxed);
-    if (task != NULL) {
-        task_request_cancel(task, TASK_STOPPED, &chain);
-    }
-    mutex_unlock(&runtime->outcome_mutex);
-    scheduler_wake_chain(&chain);
-    Py_XDECREF(unused);
-}
-
-static void
-main_done(Completion *completion, Task *Py_UNUSED(task), PyObject *value, PyObject *error)
-{
-    Runtime *runtime = LIST_ENTRY(completion, Runtime, main_completion);
-
-    mutex_lock(&runtime->outcome_mutex);
-    runtime->main_value = value;
-    runtime->main_error = error;
-    atomic_store_explicit(&runtime->main_task, NULL, memory_order_relaxed);
-    mutex_unlock(&runtime->outcome_mutex);
-    runtime_close(runtime);
-}
-
-/* ---- workers --------------------------------------------------------------------------------------------- */
-
-static int
-worker_init(Worker *worker, Runtime *runtime, int id)
-{
-    run_queue_init(&worker->queue);
-    worker->runtime = runtime;
-    worker->id = id;
-    worker->random = (uint32_t)id * 2654435769u + 12345u;
-    worker->context = PyContext_CopyCurrent();
-    worker->scratch = malloc(WORKER_SCRATCH);
-    worker->seen_progress = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
-    worker->seen_tail = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
-    if (worker->context == NULL) {
-        return -1;
-    }
-    if (worker->scratch == NULL || worker->seen_progress == NULL || worker->seen_tail == NULL ||
-        parker_init(&worker->parker) < 0) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
-
-static void
-worker_destroy(Worker *worker)
-{
-    parker_destroy(&worker->parker);
-    free(worker->scratch);
-    free(worker->seen_progress);
-    free(worker->seen_tail);
-    Py_CLEAR(worker->context);
-    Py_CLEAR(worker->stop_iteration);
-}
-
-/* The calling thread is this worker until the runtime has ended. */
-static void
-worker_main(Worker *worker)
-{
-    PyThreadState *tstate = PyThreadState_Get();
-    _PyErr_StackItem bottom;
-    _PyErr_StackItem *before = exception_stack_enter(tstate, &bottom);
-
-    current_worker = worker;
-    if (PyContext_Enter(worker->context) < 0) {
-        error_report_current("while entering a worker's context");
-    }
-    scheduler_run_worker(worker);
-    if (PyContext_Exit(worker->context) < 0) {
-        error_report_current("while leaving a worker's context");
-    }
-    current_worker = NULL;
-    exception_stack_leave(tstate, before);
-}
-
-/* What a worker thread does. */
-static void
-worker_thread(void *argument)
-{
-    Worker *worker = argument;
-    Runtime *runtime = worker->runtime;
-
-    worker->tstate = PyThreadState_Get();
-    /* release: pairs with the acquire of all who go through the workers */
-    atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
-    atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
-    worker_main(worker);
-    if (runtime_is_forked(runtime)) {
-        /* The task that forked ran on this thread, which is the child's only one: there is no `run` to tell. */
-        PyErr_SetString(PyExc_RuntimeError, forked_message);
-        error_report_current("in a forked child");
-        _exit(1);
-    }
-}
-
-void
-scheduler_start_worker(Runtime *runtime)
-{
-    int expected = START_NONE;
-    char name[32];
-
-    if (runtime_is_closing(runtime) ||
-        !atomic_compare_exchange_strong_explicit(&runtime->starting, &expected, START_UNDER_WAY,
-                                                 memory_order_acquire, memory_order_relaxed)) {
-        return;
-    }
-    int id = atomic_load_explicit(&runtime->started, memory_order_acquire);
-    if (id >= runtime->worker_count) {
-        atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
-        return;
-    }
-    /* The current exception belongs to the task that pushed. */
-    PyObject *error = PyErr_GetRaisedException();
-    PyOS_snprintf(name, sizeof(name), "tonio-worker-%d", id);
-    runtime->workers[id].thread = thread_start(name, worker_thread, &runtime->workers[id]);
-    if (runtime->workers[id].thread == NULL) {
-        atomic_store_explicit(&runtime->starting, START_FAILED, memory_order_release);
-        error_report_current("while starting a worker thread: the run goes on with fewer");
-    }
-    PyErr_SetRaisedException(error);
-}
-
-bool
-runtime_has_strangers(Runtime *runtime)
-{
-    size_t own = (size_t)atomic_load_explicit(&runtime->started, memory_order_acquire) +
-                 blocking_pool_threads(runtime->pool);
-    PyObject *count = PyObject_CallNoArgs(support.count_threads);
-    bool strangers = true;
-
-    if (count != NULL) {
-        strangers = PyLong_AsSize_t(count) > own || blocking_pool_is_busy(runtime->pool);
-        Py_DECREF(count);
-    }
-    if (PyErr_Occurred()) {
-        runtime_interrupt(runtime, PyErr_GetRaisedException()); /* a signal handler's */
-    }
-    return strangers;
-}
-
-/* ---- signals --------------------------------------------------------------------------------------------- */
-
-/* The handler for SIGINT while a runtime runs on the main thread. */
-static PyObject *
-interrupted(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
-{
-    /* relaxed: handlers run on the main thread, which wrote it */
-    Runtime *runtime = atomic_load_explicit(&main_thread_runtime, memory_order_relaxed);
-    PyObject *error = PyObject_CallNoArgs(PyExc_KeyboardInterrupt);
-
-    if (error == NULL) {
-        return NULL;
-    }
-    if (runtime == NULL) {
-        PyErr_SetRaisedException(error);
-        return NULL;
-    }
-    runtime_interrupt(runtime, error);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef interrupted_def = {"interrupt", interrupted, METH_VARARGS, NULL};
-
-typedef struct SignalState {
-    PyObject *restore; /* owned: puts the old handler back; NULL: nothing to do */
-    int old_fd;
-    bool fd_set;
-} SignalState;
-
-static int
-signals_begin(Runtime *runtime, SignalState *state)
-{
-    PyObject *handler;
-
-    *state = (SignalState){NULL, -1, false};
-    if (!runtime->on_main_thread) {
-        return 0;
-    }
-    int fd = driver_open_signals(&runtime->driver);
-    if (fd < 0) {
-        errno = -fd;
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    atomic_store_explicit(&main_thread_runtime, runtime, memory_order_relaxed);
-    state->old_fd = PySignal_SetWakeupFd(fd);
-    state->fd_set = true;
-    handler = PyCFunction_New(&interrupted_def, NULL);
-    if (handler == NULL) {
-        return -1;
-    }
-    state->restore = PyObject_CallFunction(support.install_interrupt, "N", handler);
-    return state->restore == NULL ? -1 : 0;
-}
-
-static void
-signals_end(SignalState *state)
-{
-    PyObject *error = PyErr_GetRaisedException();
-
-    if (state->restore != NULL) {
-        PyObject *result = PyObject_CallNoArgs(state->restore);
-        if (result == NULL) {
-            error_report_current("while restoring the handler of SIGINT");
-        }
-        Py_XDECREF(result);
-        Py_CLEAR(state->restore);
-    }
-    if (state->fd_set) {
-        PySignal_SetWakeupFd(state->old_fd);
-        atomic_store_explicit(&main_thread_runtime, NULL, memory_order_relaxed);
-    }
-    PyErr_SetRaisedException(error);
-}
-
 /* ---- fork ------------------------------------------------------------------------------------------------ */
 
 /* Called in the child. The poller is shared with the parent: it is closed before anything can be deregistered, which would
@@ -572,7 +281,7 @@ forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
 
 static PyMethodDef forked_def = {"forked", forked, METH_NOARGS, NULL};
 
-/* ---- one run --------------------------------------------------------------------------------------------- */
+/* ---- making and freeing one ------------------------------------------------------------------------------ */
 
 static void
 runtime_free(Runtime *runtime)
@@ -592,7 +301,21 @@ runtime_free(Runtime *runtime)
     Py_CLEAR(runtime->main_value);
     Py_CLEAR(runtime->main_error);
     Py_CLEAR(runtime->interrupt);
+    Py_CLEAR(runtime->generators);
     free(runtime);
+}
+
+static void
+main_done(Completion *completion, Task *Py_UNUSED(task), PyObject *value, PyObject *error)
+{
+    Runtime *runtime = LIST_ENTRY(completion, Runtime, main_completion);
+
+    mutex_lock(&runtime->outcome_mutex);
+    runtime->main_value = value;
+    runtime->main_error = error;
+    atomic_store_explicit(&runtime->main_task, NULL, memory_order_relaxed);
+    mutex_unlock(&runtime->outcome_mutex);
+    runtime_close(runtime);
 }
 
 static Runtime *
@@ -613,6 +336,8 @@ runtime_new(const RuntimeOptions *options)
         return NULL;
     }
     runtime->with_context = options->context;
+    runtime->warn_after = options->shutdown_warning;
+    atomic_init(&runtime->warn_at, TIMER_NEVER);
     runtime->worker_count = options->threads;
     atomic_init(&runtime->watcher, -1);
     atomic_init(&runtime->started, 1);
@@ -684,30 +409,18 @@ visitors_wait(Runtime *runtime)
     }
 }
 
-/* Joins the worker threads and waits for visitors. Nothing of the runtime is used by others afterwards. */
+/* Waits for visitors and closes the pool. Nothing of the runtime is used by others afterwards. */
 static void
 runtime_end(Runtime *runtime)
 {
     registry_remove(runtime);
-    /* A worker that was being started just then counts itself as started before it looks at anything. acquire: pairs with
-     * the release in worker_thread */
-    if (atomic_load_explicit(&runtime->starting, memory_order_acquire) == START_UNDER_WAY) {
-        Py_BEGIN_ALLOW_THREADS
-        while (atomic_load_explicit(&runtime->starting, memory_order_acquire) == START_UNDER_WAY) {
-            sched_yield();
-        }
-        Py_END_ALLOW_THREADS
-    }
-    for (int i = 1; i < runtime->worker_count; i++) {
-        /* a worker is started by one with a lower number, which has been joined: so the handle is there */
-        thread_join(runtime->workers[i].thread);
-        runtime->workers[i].thread = NULL;
-    }
     visitors_wait(runtime); /* they use the pool */
     blocking_pool_close(runtime->pool);
     runtime->pool = NULL;
     visitors_wait(runtime); /* the last jobs were visitors, too */
 }
+
+/* ---- one run --------------------------------------------------------------------------------------------- */
 
 /* What `run` returns or raises: new reference or NULL with an exception set. */
 static PyObject *
@@ -730,6 +443,11 @@ runtime_outcome(Runtime *runtime)
         PyErr_SetRaisedException(interrupt);
         return NULL;
     }
+    if (runtime->stopped && (error == NULL || error_is_cancelled(error))) {
+        Py_XDECREF(error);
+        Py_XDECREF(value);
+        Py_RETURN_NONE;
+    }
     if (error != NULL) {
         PyErr_SetRaisedException(error);
         return NULL;
@@ -738,7 +456,7 @@ runtime_outcome(Runtime *runtime)
 }
 
 PyObject *
-runtime_run(const RuntimeOptions *options, PyObject *coroutine)
+runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t *serial)
 {
     SignalState signals = {NULL, -1, false};
     PyObject *outcome = NULL;
@@ -766,17 +484,30 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine)
 
     runtime->workers[0].tstate = PyThreadState_Get();
     registry_add(runtime);
-    Task *task = runtime_new_task(runtime, coroutine, &runtime->main_completion, 0);
+    Task *task = NULL;
+    if (generators_begin(runtime) < 0) {
+        runnable_discard(coroutine);
+    }
+    else {
+        task = runtime_new_task(runtime, coroutine, &runtime->main_completion, 0);
+    }
     if (task != NULL) {
+        mutex_lock(&runtime->outcome_mutex);
         atomic_store_explicit(&runtime->main_task, task, memory_order_relaxed);
+        mutex_unlock(&runtime->outcome_mutex);
+        /* release: who finds it and looks the runtime up finds the main task */
+        atomic_store_explicit(serial, runtime->serial, memory_order_release);
         runtime_start_task(runtime, task);
         worker_main(&runtime->workers[0]);
+        atomic_store_explicit(serial, 0, memory_order_relaxed);
         if (runtime_is_forked(runtime)) {
             /* what other threads may have been changing is left alone */
             signals_end(&signals);
-            PyErr_SetString(PyExc_RuntimeError, forked_message);
+            PyErr_SetString(PyExc_RuntimeError, runtime_forked_message);
             return NULL;
         }
+        workers_join(runtime);
+        generators_end(runtime);
         runtime_end(runtime);
         signals_end(&signals);
         outcome = runtime_outcome(runtime);

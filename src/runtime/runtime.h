@@ -69,6 +69,9 @@ struct Worker {
     uint64_t next_breath;     /* owner: microseconds; when to look after threads that sleep again */
     bool no_strangers;        /* owner: while it sleeps no thread but the runtime's own exists */
     bool count_strangers;     /* owner: that is to be found out */
+    bool looked_for_deadlock; /* owner: since it ran a task last */
+    bool look_for_deadlock;   /* owner: when it attends next */
+    InjectQueue pinned;       /* tasks that only this worker may run; any thread pushes */
     _Atomic uint64_t spawned; /* owner writes; tasks created here */
     _Atomic uint64_t finished; /* owner writes; tasks ended here */
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
@@ -123,17 +126,35 @@ struct Runtime {
 
     Completion main_completion;
     _Atomic(Task *) main_task; /* until it has ended */
-    Mutex outcome_mutex;       /* guards the next three */
+    Mutex outcome_mutex;       /* guards the next four */
+    bool stopped;              /* Runtime.stop() has ended the main task */
     PyObject *main_value;      /* owned */
     PyObject *main_error;      /* owned */
     PyObject *
         interrupt; /* owned: SystemExit, KeyboardInterrupt ... that ends the run whatever the rest does */
 
+    PyObject *generators; /* owned: looks after asynchronous generators (tonio._support) */
+    _Atomic uint64_t
+        warn_at; /* microseconds: when tasks that hold up the end are named; TIMER_NEVER: not */
+    double warn_after;   /* seconds; negative: never */
     uint64_t forks;      /* `fork_count` when it started: in a forked child they differ */
     bool on_main_thread; /* worker 0 is the interpreter's main thread: it handles signals */
     BlockingPool *pool;
     Runtime *next; /* in the list of running runtimes; guarded by its lock */
 };
+
+/* Ends what refuses to end: shields count for nothing any more, coroutines are closed, and Python code that runs on other
+ * workers gets a KeyboardInterrupt. Attached. */
+void runtime_abandon(Runtime *runtime);
+
+/* Nothing can wake any task any more. Attached, on a worker. */
+void runtime_deadlocked(Runtime *runtime);
+
+/* The end takes long: warns, once, of the tasks that have not ended. Attached, on a worker. */
+void runtime_warn_remaining(Runtime *runtime);
+
+/* As if the main task had been cancelled, but `run` returns None. Any thread. True if there was a main task. */
+bool runtime_stop(Runtime *runtime);
 
 /* Are there Python threads that may drop a reference while all workers sleep: busy ones of the blocking pool, or others? Attached; may run Python code. */
 bool runtime_has_strangers(Runtime *runtime);
@@ -199,6 +220,9 @@ void runtime_cancel_tasks(Runtime *runtime);
  * everything that the others did. */
 void runtime_end_if_empty(Runtime *runtime);
 
+/* Was it told to end by one of those below? */
+bool runtime_has_interrupt(Runtime *runtime);
+
 /* SystemExit, KeyboardInterrupt and their like (stolen) from a task nobody waits for in this sense, or from a signal
  * handler: the main task is cancelled, and `run` raises it. Attached. */
 void runtime_interrupt(Runtime *runtime, PyObject *error);
@@ -221,11 +245,25 @@ typedef struct RuntimeOptions {
     int threads;
     size_t pool_size;
     double pool_idle_ttl;
+    double shutdown_warning; /* seconds; negative: never */
 } RuntimeOptions;
 
 /* Runs a claimed coroutine (stolen) to its end on the calling thread: what it returns, new reference, or NULL with what it
- * raised. */
-PyObject *runtime_run(const RuntimeOptions *options, PyObject *coroutine);
+ * raised. Meanwhile *serial says which runtime it is (see runtime_find); 0 before and after. */
+PyObject *runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t *serial);
+
+/* Makes the parts of a worker (the structure is zeroed). -1 with an exception set; worker_destroy takes a half-made one. */
+int worker_init(Worker *worker, Runtime *runtime, int id);
+void worker_destroy(Worker *worker);
+
+/* The calling thread is this worker until the runtime has ended. */
+void worker_main(Worker *worker);
+
+/* Joins the worker threads. What they counted is counted for worker 0, which may go on alone. */
+void workers_join(Runtime *runtime);
+
+/* The process is a child that was forked during the run. */
+extern const char runtime_forked_message[];
 
 int runtime_module_init(PyObject *module);
 int runtime_type_module_init(PyObject *module);

@@ -10,6 +10,7 @@
 typedef struct RuntimeObject {
     PyObject_HEAD RuntimeOptions options;
     _Atomic bool running;
+    _Atomic uint64_t serial; /* of the present run; 0: none */
     _Atomic bool closed;
 } RuntimeObject;
 
@@ -39,17 +40,19 @@ option_count(PyObject *object, const char *name, size_t *count)
 static PyObject *
 Runtime_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"context", "threads", "blocking_threadpool_size",
-                            "blocking_threadpool_idle_ttl", NULL};
+    static char *names[] = {
+        "context",          "threads", "blocking_threadpool_size", "blocking_threadpool_idle_ttl",
+        "shutdown_warning", NULL};
     PyObject *context;
     PyObject *threads;
     PyObject *pool_size;
     PyObject *ttl;
+    PyObject *warning;
     RuntimeOptions options;
     size_t count;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOO:Runtime", names, &context, &threads,
-                                     &pool_size, &ttl)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOO:Runtime", names, &context, &threads,
+                                     &pool_size, &ttl, &warning)) {
         return NULL;
     }
     if (!PyBool_Check(context)) {
@@ -73,6 +76,14 @@ Runtime_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (seconds_from_object(ttl, "blocking_threadpool_idle_ttl", &options.pool_idle_ttl) < 0) {
         return NULL;
     }
+    if (warning == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "shutdown_warning must be a number of seconds (infinity "
+                                         "for never), not NoneType");
+        return NULL;
+    }
+    if (seconds_from_object(warning, "shutdown_warning", &options.shutdown_warning) < 0) {
+        return NULL;
+    }
     RuntimeObject *self = (RuntimeObject *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->options = options;
@@ -86,10 +97,10 @@ Runtime_dealloc(PyObject *self)
     Py_TYPE(self)->tp_free(self);
 }
 
+/* Runs a coroutine, or with NULL what never ends by itself. */
 static PyObject *
-Runtime_run_until_complete(PyObject *object, PyObject *coroutine)
+runtime_start(RuntimeObject *self, PyObject *coroutine)
 {
-    RuntimeObject *self = (RuntimeObject *)object;
     bool expected = false;
     const char *problem = NULL;
 
@@ -114,9 +125,72 @@ Runtime_run_until_complete(PyObject *object, PyObject *coroutine)
         return NULL;
     }
     PyObject *claimed = runnable_claim(coroutine, "the main coroutine");
-    PyObject *outcome = claimed == NULL ? NULL : runtime_run(&self->options, claimed);
+    PyObject *outcome =
+        claimed == NULL ? NULL : runtime_run(&self->options, claimed, &self->serial);
     atomic_store_explicit(&self->running, false, memory_order_release);
     return outcome;
+}
+
+static PyObject *
+Runtime_run_until_complete(PyObject *self, PyObject *coroutine)
+{
+    return runtime_start((RuntimeObject *)self, coroutine);
+}
+
+static OperationResult
+forever_poll(Operation *Py_UNUSED(op), Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
+{
+    return OPERATION_PENDING;
+}
+
+static OperationResult
+forever_arm(Operation *Py_UNUSED(op), Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
+{
+    return OPERATION_PARKED;
+}
+
+/* The main task of run_forever(). */
+static const OperationClass forever_class = {
+    .name = "run_forever()",
+    .from_outside = true,
+    .poll = forever_poll,
+    .arm = forever_arm,
+};
+
+static PyTypeObject Forever_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.Forever",
+    .tp_basicsize = sizeof(Operation),
+    .tp_dealloc = (destructor)PyObject_Free,
+};
+
+static PyObject *
+Runtime_run_forever(PyObject *self, PyObject *Py_UNUSED(args))
+{
+    Operation *forever = PyObject_New(Operation, &Forever_Type);
+
+    if (forever == NULL) {
+        return NULL;
+    }
+    operation_init(forever, &forever_class, OPERATION_NEW, -1.0);
+    PyObject *outcome = runtime_start((RuntimeObject *)self, (PyObject *)forever);
+    Py_DECREF(forever);
+    return outcome;
+}
+
+static PyObject *
+Runtime_stop(PyObject *object, PyObject *Py_UNUSED(args))
+{
+    RuntimeObject *self = (RuntimeObject *)object;
+    /* acquire: pairs with the release in runtime_run */
+    uint64_t serial = atomic_load_explicit(&self->serial, memory_order_acquire);
+    Runtime *runtime = serial == 0 ? NULL : runtime_find(serial);
+    bool stopped = false;
+
+    if (runtime != NULL) {
+        stopped = runtime_stop(runtime);
+        runtime_leave(runtime);
+    }
+    return PyBool_FromLong(stopped);
 }
 
 static PyObject *
@@ -170,8 +244,21 @@ PyDoc_STRVAR(
     "    runtime = tonio.runtime(threads=2)\n"
     "    runtime.run_until_complete(main())");
 
+PyDoc_STRVAR(run_forever_doc, "run_forever($self, /)\n--\n\n"
+                              "Runs whatever other threads, or tasks that they start, spawn, until "
+                              "stop() or Ctrl-C. Returns None.\n\n"
+                              "Raises as run_until_complete().\n\n"
+                              "    threading.Thread(target=runtime.run_forever).start()");
+PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\n"
+                       "Ends the present run early: the main coroutine is cancelled, all else as "
+                       "usual, and the run returns None "
+                       "after clean-up.\n"
+                       "Does not wait. True if there was a run to stop. Any thread or task.");
+
 static PyMethodDef Runtime_methods[] = {
     {"run_until_complete", Runtime_run_until_complete, METH_O, run_until_complete_doc},
+    {"run_forever", Runtime_run_forever, METH_NOARGS, run_forever_doc},
+    {"stop", Runtime_stop, METH_NOARGS, stop_doc},
     {"close", Runtime_close, METH_NOARGS,
      "close($self, /)\n--\n\nNo further run is allowed. RuntimeError while one runs."},
     {"__enter__", Runtime_enter, METH_NOARGS, NULL},
@@ -241,6 +328,8 @@ static PyMethodDef functions[] = {
 int
 runtime_type_module_init(PyObject *module)
 {
-    return PyModule_AddType(module, &Runtime_Type) < 0 ? -1
-                                                       : PyModule_AddFunctions(module, functions);
+    if (operation_type_ready(&Forever_Type) < 0 || PyModule_AddType(module, &Runtime_Type) < 0) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, functions);
 }

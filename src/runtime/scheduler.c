@@ -29,6 +29,7 @@
 #include "errors.h"
 #include "runtime/blocking.h"
 #include "runtime/cancel.h"
+#include "runtime/inspect.h"
 #include "support.h"
 
 #define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
@@ -98,6 +99,7 @@ idle_enter(Worker *worker)
         }
     }
     return inject_queue_length(&runtime->inject) == 0 &&
+           inject_queue_length(&worker->pinned) == 0 &&
            atomic_load_explicit(&runtime->phase, memory_order_relaxed) != RUNTIME_ENDED;
 }
 
@@ -130,6 +132,15 @@ watcher_retire(Worker *worker)
         atomic_store_explicit(&runtime->watcher, -1, memory_order_relaxed);
     }
     mutex_unlock(&runtime->idle_mutex);
+}
+
+/* Is every worker in the list of idle ones? */
+static bool
+all_are_idle(Runtime *runtime)
+{
+    /* relaxed: a hint; the last one to enter the list sees itself there */
+    return atomic_load_explicit(&runtime->idle_count, memory_order_relaxed) ==
+           atomic_load_explicit(&runtime->started, memory_order_relaxed);
 }
 
 /* ---- waking ---------------------------------------------------------------------------------------------- */
@@ -227,6 +238,29 @@ worker_took_over(Worker *worker)
     }
 }
 
+/* A task that only one worker may run, for that worker. Any thread. */
+static void
+pinned_push(Task *task)
+{
+    Runtime *runtime = task_runtime(task);
+    Worker *worker = &runtime->workers[task->worker];
+
+    if (worker == current_worker) {
+        inject_queue_push(&worker->pinned, &task->run);
+        return;
+    }
+    runtime_visit(runtime); /* as in foreign_wake */
+    inject_queue_push(&worker->pinned, &task->run);
+    scheduler_unpark(worker); /* it is remembered: see idle_enter */
+    runtime_leave(runtime);
+}
+
+static Task *
+pinned_take(Worker *worker)
+{
+    return task_of(inject_queue_pop(&worker->pinned));
+}
+
 static void
 worker_push_hot(Worker *worker, Task *task)
 {
@@ -273,7 +307,10 @@ scheduler_wake_chain(TaskChain *chain)
     while (task != NULL) {
         Task *next = task_of(task->run.next);
         Runtime *runtime = task_runtime(task);
-        if (worker != NULL && worker->runtime == runtime) {
+        if (task->pins > 0) {
+            pinned_push(task);
+        }
+        else if (worker != NULL && worker->runtime == runtime) {
             worker_push_hot(worker, task);
             pushed = true;
         }
@@ -299,6 +336,10 @@ scheduler_push(Runtime *runtime, Task *task)
 {
     Worker *worker = current_worker;
 
+    if (task->pins > 0) {
+        pinned_push(task);
+        return;
+    }
     if (worker != NULL && worker->runtime == runtime) {
         run_queue_push(&worker->queue, &task->run);
         worker_pushed(worker);
@@ -538,6 +579,20 @@ worker_park(Worker *worker, bool *attend)
         else if (!worker->no_strangers) {
             wake_at = now + BREATH_INTERVAL;
         }
+        else if (!worker->looked_for_deadlock && all_are_idle(runtime)) {
+            /* the last one to park: nobody else looks whether anybody will ever get up again */
+            *attend = worker->look_for_deadlock = worker->looked_for_deadlock = true;
+            break;
+        }
+        /* relaxed: a hint; it is set before the workers are told that the run closes */
+        uint64_t warn_at = atomic_load_explicit(&runtime->warn_at, memory_order_relaxed);
+        if (warn_at <= now) {
+            *attend = true;
+            break;
+        }
+        if (warn_at < wake_at) {
+            wake_at = warn_at;
+        }
         if (now >= worker->next_breath) {
             worker->next_breath = now + BREATH_INTERVAL;
             scheduler_breathe(runtime);
@@ -569,6 +624,9 @@ worker_park(Worker *worker, bool *attend)
             if (worker->quiet_looks >= WATCH_QUIET_LOOKS) {
                 watcher_retire(worker);
             }
+            continue;
+        }
+        if (wake_at == warn_at) {
             continue;
         }
         /* Quiet for a while: are there threads that may drop a reference of ours, or nobody? */
@@ -614,6 +672,9 @@ worker_idle(Worker *worker)
             task = task_of(run_queue_pop(&worker->queue));
         }
         if (task == NULL) {
+            task = pinned_take(worker);
+        }
+        if (task == NULL) {
             task = inject_take(worker);
         }
         if (task == NULL && runtime->worker_count > 1) {
@@ -652,20 +713,42 @@ worker_measure(Worker *worker, uint64_t now, uint32_t least)
     worker->period_tick = worker->tick;
 }
 
+/* All workers were parked and no other thread was there. A collection first: it also merges the counts of objects that
+ * other threads have dropped, which may wake somebody. */
+static void
+worker_look_for_deadlock(Worker *worker)
+{
+    if (inspect_is_deadlocked(worker)) {
+        PyGC_Collect();
+        if (inspect_is_deadlocked(worker)) {
+            runtime_deadlocked(worker->runtime);
+        }
+    }
+}
+
 /* Attends to what the interpreter wants of this thread (stop, merge of reference counts, signals, collection): all of that
  * happens when Python code runs, so an empty function is called. An error comes from a signal handler. */
 static void
 worker_attend(Worker *worker)
 {
+    Runtime *runtime = worker->runtime;
     PyObject *result = PyObject_CallNoArgs(support.breathe);
 
     if (result == NULL) {
-        runtime_interrupt(worker->runtime, PyErr_GetRaisedException());
+        runtime_interrupt(runtime, PyErr_GetRaisedException());
     }
     Py_XDECREF(result);
     if (worker->count_strangers) {
         worker->count_strangers = false;
-        worker->no_strangers = !runtime_has_strangers(worker->runtime);
+        worker->no_strangers = !runtime_has_strangers(runtime);
+    }
+    if (worker->look_for_deadlock) {
+        worker->look_for_deadlock = false;
+        worker_look_for_deadlock(worker);
+    }
+    /* relaxed: a hint */
+    if (clock_now_us() >= atomic_load_explicit(&runtime->warn_at, memory_order_relaxed)) {
+        runtime_warn_remaining(runtime);
     }
 }
 
@@ -703,6 +786,12 @@ worker_next(Worker *worker)
             return task;
         }
     }
+    if (worker->tick % 2 == 0) { /* pinned tasks and others take turns */
+        task = pinned_take(worker);
+        if (task != NULL) {
+            return task;
+        }
+    }
     if (worker->slot_streak < WORKER_SLOT_STREAK) {
         task = slot_take(worker);
         if (task != NULL) {
@@ -714,6 +803,9 @@ worker_next(Worker *worker)
     task = task_of(run_queue_pop(&worker->queue));
     if (task == NULL) {
         task = slot_take(worker);
+    }
+    if (task == NULL) {
+        task = pinned_take(worker);
     }
     return task != NULL ? task : inject_take(worker);
 }
@@ -741,7 +833,7 @@ scheduler_run_worker(Worker *worker)
             if (task == NULL) {
                 continue;
             }
-            worker->no_strangers = false;
+            worker->no_strangers = worker->looked_for_deadlock = false;
             worker_took_over(worker);
         }
         /* relaxed: statistics and hints, written by this thread only */

@@ -87,6 +87,23 @@ task_request_cancel(Task *task, uint32_t extra, TaskChain *chain)
 }
 
 bool
+task_borrow(Task *task, TaskChain *chain)
+{
+    /* relaxed: the compare-and-swap decides */
+    uint32_t state = atomic_load_explicit(&task->state, memory_order_relaxed);
+    uint32_t next = (state | TASK_CLAIMED | TASK_CANCELLED) & ~(uint32_t)TASK_WAITING;
+
+    /* acq_rel: as in task_claim */
+    if (!(state & TASK_WAITING) ||
+        !atomic_compare_exchange_strong_explicit(&task->state, &state, next, memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
+        return false;
+    }
+    task_chain_append(chain, task);
+    return true;
+}
+
+bool
 task_try_park(Task *task)
 {
     /* relaxed: the compare-and-swap below decides */
@@ -249,6 +266,7 @@ task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine)
     task->context = NULL;
     task->handle = NULL;
     task->index = 0;
+    task->pins = 0;
     /* release: whoever walks the slabs and sees an allocated task sees it initialised */
     atomic_store_explicit(&task->state, 0, memory_order_release);
     return task;

@@ -111,6 +111,8 @@ struct Task {
     PyObject *context;  /* owned or NULL: contextvars.Context */
     TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
     uint32_t index;     /* place among its completion's tasks */
+    uint16_t pins;      /* pinned() blocks that it is in */
+    uint16_t worker;    /* the only worker that may run it then */
 };
 
 /* Tasks that somebody has claimed and is about to schedule, in order. */
@@ -147,6 +149,10 @@ bool task_claim(Task *task, uint32_t reason, TaskChain *chain);
 /* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole. A task that was waiting
  * is claimed (reason TASK_CANCELLED) and appended to `chain`, as above. */
 void task_request_cancel(Task *task, uint32_t extra, TaskChain *chain);
+
+/* Any thread. Claims a parked task as if it were cancelled, to look at it; it finds out that it is not, and waits again. True:
+ * it is in `chain`. */
+bool task_borrow(Task *task, TaskChain *chain);
 
 /* Owner, after the operation was armed. True: the task is parked and no longer the caller's. False: the wait has
  * been claimed meanwhile, or (the wait being cancellable) a cancellation is asked for. */

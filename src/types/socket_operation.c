@@ -318,7 +318,11 @@ socket_detach(Operation *base, Task *task)
 }
 
 #define SOCKET_CLASS(text)                                                                         \
-    {.name = text, .poll = socket_poll, .arm = socket_arm, .detach = socket_detach}
+    {.name = text,                                                                                 \
+     .from_outside = true,                                                                         \
+     .poll = socket_poll,                                                                          \
+     .arm = socket_arm,                                                                            \
+     .detach = socket_detach}
 
 static const OperationClass socket_classes[] = {
     [CALL_ACCEPT] = SOCKET_CLASS("socket.accept()"),

@@ -12,6 +12,8 @@ int hosting_module_init(PyObject *module);
 int scope_module_init(PyObject *module);
 int select_module_init(PyObject *module);
 int as_completed_module_init(PyObject *module);
+int block_on_module_init(PyObject *module);
+int pinned_module_init(PyObject *module);
 
 /* hosting.c; the running task: it is going to have scopes, which it must not outlive. -1 with an exception set. */
 int hosting_collect_task(Task *task);
