@@ -170,7 +170,7 @@ class Generators:
             self._orphans.append(generator)
 
     def close_all(self) -> Coroutine[Any, Any, None] | None:
-        """What closes all that are left, or None if there are none; to be run when nothing else does."""
+        """What closes all that are left, or None; to be run when nothing else does."""
         left = [generator for reference in list(self._alive) if (generator := reference())]
         left += [self._orphans.pop() for _ in range(len(self._orphans))]
         if not left:
@@ -188,7 +188,7 @@ async def _close_each(generators: list[AsyncGenerator[Any, Any]]) -> None:
     while generators:
         try:
             await generators.pop().aclose()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised below
             errors.append(error)
     if len(errors) == 1:
         raise errors[0]

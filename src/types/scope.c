@@ -738,7 +738,7 @@ Scope_get_deadline(PyObject *self, void *Py_UNUSED(closure))
 static int
 deadline_from_object(PyObject *value, uint64_t *deadline)
 {
-    double seconds = value == NULL || value == Py_None ? Py_HUGE_VAL : PyFloat_AsDouble(value);
+    double seconds = value == Py_None ? Py_HUGE_VAL : PyFloat_AsDouble(value);
 
     if (seconds == -1.0 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
@@ -762,6 +762,10 @@ Scope_set_deadline(PyObject *object, PyObject *value, void *Py_UNUSED(closure))
     Scope *self = (Scope *)object;
     uint64_t deadline;
 
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "deadline cannot be deleted: set it to infinity");
+        return -1;
+    }
     if (deadline_from_object(value, &deadline) < 0) {
         return -1;
     }
@@ -882,7 +886,8 @@ scope(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOO:scope", names, &timeout, &deadline,
                                      &shield) ||
         seconds_from_object(timeout, "timeout", &seconds) < 0 ||
-        deadline_from_object(deadline, &end) < 0 || shield_from_object(shield, &shielded) < 0) {
+        deadline_from_object(deadline != NULL ? deadline : Py_None, &end) < 0 ||
+        shield_from_object(shield, &shielded) < 0) {
         return NULL;
     }
     if (timeout != NULL && timeout != Py_None && deadline != NULL && deadline != Py_None) {

@@ -22,6 +22,7 @@ typedef struct Branch {
     PyObject *runnable; /* owned, claimed: what was given; NULL once it runs as a task */
     Operation *op;      /* owned: what is waited for; NULL for a task that was not started */
     Task *proxy;        /* owned; NULL until the first wait */
+    bool polled;        /* it was not ready, and may hold on to something until it is detached */
     bool armed;         /* the proxy may be in a queue ... */
     bool timed;         /* ... and among the timers */
 } Branch;
@@ -101,13 +102,18 @@ select_drain(Select *self, PyObject **result)
 
 /* Nothing is waited for any more: the proxies, which are in no queue, go; the tasks, if there are any, are to end. */
 static void
-select_stop(Select *self)
+select_stop(Select *self, Task *task)
 {
     self->step = SELECT_DRAINS;
     for (Py_ssize_t i = 0; i < self->count; i++) {
-        Task *proxy = self->branches[i].proxy;
+        Branch *branch = &self->branches[i];
+        Task *proxy = branch->proxy;
+        if (branch->polled && branch->op->cls->detach != NULL) {
+            branch->polled = false;
+            branch->op->cls->detach(branch->op, proxy != NULL ? proxy : task);
+        }
         if (proxy != NULL) {
-            self->branches[i].proxy = NULL;
+            branch->proxy = NULL;
             task_free(task_runtime(proxy), &current_worker->cache, proxy);
         }
     }
@@ -119,7 +125,7 @@ select_stop(Select *self)
 
 /* A branch has ended, with *result or the current exception. PENDING: poll again. */
 static OperationResult
-select_won(Select *self, OperationResult ended, PyObject **result)
+select_won(Select *self, Task *task, OperationResult ended, PyObject **result)
 {
     if (ended == OPERATION_READY) {
         self->value = *result;
@@ -128,7 +134,7 @@ select_won(Select *self, OperationResult ended, PyObject **result)
     else {
         self->error = PyErr_GetRaisedException();
     }
-    select_stop(self);
+    select_stop(self, task);
     return select_drain(self, result);
 }
 
@@ -182,26 +188,29 @@ select_poll(Operation *op, Task *task, PyObject **result)
         return select_drain(self, result);
     }
     for (Py_ssize_t i = 0; i < self->count; i++) {
-        Operation *branch = self->branches[i].op;
-        OperationResult polled =
-            branch == NULL ? OPERATION_PENDING : branch->cls->poll(branch, task, result);
-        if (polled != OPERATION_PENDING) {
-            return select_won(self, polled, result);
+        Branch *branch = &self->branches[i];
+        if (branch->op == NULL) {
+            continue;
+        }
+        OperationResult polled = branch->op->cls->poll(branch->op, task, result);
+        branch->polled = polled == OPERATION_PENDING;
+        if (!branch->polled) {
+            return select_won(self, task, polled, result);
         }
     }
     if (self->step == SELECT_FRESH) {
         self->step = SELECT_WAITS;
         self->group.host = task;
         if (select_start(self, task) < 0) {
-            return select_won(self, OPERATION_ERROR, result);
+            return select_won(self, task, OPERATION_ERROR, result);
         }
     }
     return OPERATION_PENDING;
 }
 
-/* Takes all proxies out of their queues. */
+/* Takes all proxies out of their queues; not `winner`, which was taken out and has got what it waited for. */
 static void
-select_disarm(Select *self, Task *task)
+select_disarm(Select *self, Task *task, Task *winner)
 {
     /* relaxed: the queues' locks order it against those who find a proxy there */
     atomic_store_explicit(&self->group.gate, GROUP_CLOSED, memory_order_relaxed);
@@ -210,12 +219,12 @@ select_disarm(Select *self, Task *task)
         if (!branch->armed) {
             continue;
         }
-        branch->armed = false;
+        branch->armed = branch->polled = false;
         if (branch->timed) {
             branch->timed = false;
             driver_remove_task_timer(&task_runtime(task)->driver, &branch->proxy->timer);
         }
-        if (branch->op->cls->detach != NULL) {
+        if (branch->proxy != winner && branch->op->cls->detach != NULL) {
             branch->op->cls->detach(branch->op, branch->proxy);
         }
     }
@@ -237,8 +246,9 @@ select_arm(Operation *op, Task *task, PyObject **result)
         Branch *branch = &self->branches[i];
         OperationResult armed = branch->op->cls->arm(branch->op, branch->proxy, result);
         if (armed != OPERATION_PARKED) {
-            select_disarm(self, task);
-            return armed == OPERATION_PENDING ? OPERATION_PENDING : select_won(self, armed, result);
+            select_disarm(self, task, NULL);
+            return armed == OPERATION_PENDING ? OPERATION_PENDING
+                                              : select_won(self, task, armed, result);
         }
         branch->armed = true;
         if (operation_set_deadline(branch->op)) {
@@ -250,10 +260,23 @@ select_arm(Operation *op, Task *task, PyObject **result)
     /* release: the proxies are in order for whoever finds the gate open; pairs with proxy_claim */
     if (!atomic_compare_exchange_strong_explicit(&self->group.gate, &gate, GROUP_OPEN,
                                                  memory_order_acq_rel, memory_order_relaxed)) {
-        select_disarm(self, task); /* something has happened meanwhile */
+        select_disarm(self, task, NULL); /* something has happened meanwhile */
         return OPERATION_PENDING;
     }
     return OPERATION_PARKED;
+}
+
+/* The proxy for which the host's wait was claimed. */
+static Task *
+select_winner(Select *self)
+{
+    Task *winner;
+
+    /* acquire: pairs with proxy_claim, which stores it right after the claim */
+    while ((winner = atomic_load_explicit(&self->group.winner, memory_order_acquire)) == NULL) {
+        sched_yield();
+    }
+    return winner;
 }
 
 /* Every wait ends with this. After it no proxy is in a queue, so nobody can claim the host's next wait for this one. */
@@ -261,29 +284,30 @@ static void
 select_detach(Operation *op, Task *task)
 {
     Select *self = (Select *)op;
+    Task *winner = NULL;
 
     if (self->step == SELECT_DRAINS) {
         cancel_scope_disarm(self->target);
+        return;
     }
-    else {
-        select_disarm(self, task);
+    if (task_wait_reason(task) == TASK_COMPLETED) {
+        winner = select_winner(self);
+        if (self->group.winner_reason != TASK_COMPLETED) {
+            winner = NULL;
+        }
     }
+    select_disarm(self, task, winner);
 }
 
 static OperationResult
 select_finish(Operation *op, Task *task, PyObject **result)
 {
     Select *self = (Select *)op;
-    Task *winner;
 
     if (self->step == SELECT_DRAINS) {
         return select_drain(self, result);
     }
-    /* acquire: pairs with proxy_claim. Stored right after the claim; the queues' locks, which disarming has taken, mostly
-     * order it before this already. */
-    while ((winner = atomic_load_explicit(&self->group.winner, memory_order_acquire)) == NULL) {
-        sched_yield();
-    }
+    Task *winner = select_winner(self);
     Operation *branch = winner->operation;
     const OperationClass *cls = branch->cls;
     OperationResult ended;
@@ -299,16 +323,16 @@ select_finish(Operation *op, Task *task, PyObject **result)
         ended = OPERATION_ERROR;
     }
     /* PENDING: a false alarm, all are polled again */
-    return ended == OPERATION_PENDING ? OPERATION_PENDING : select_won(self, ended, result);
+    return ended == OPERATION_PENDING ? OPERATION_PENDING : select_won(self, task, ended, result);
 }
 
 static OperationResult
-select_cancelled(Operation *op, Task *Py_UNUSED(task))
+select_cancelled(Operation *op, Task *task)
 {
     Select *self = (Select *)op;
 
     if (self->step == SELECT_WAITS) {
-        select_stop(self);
+        select_stop(self, task);
     }
     /* what has been won is kept: the cancellation comes at the next wait */
     return self->tasks != NULL || self->value != NULL || self->error != NULL ? OPERATION_PENDING
