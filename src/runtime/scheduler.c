@@ -718,12 +718,20 @@ worker_measure(Worker *worker, uint64_t now, uint32_t least)
 static void
 worker_look_for_deadlock(Worker *worker)
 {
-    if (inspect_is_deadlocked(worker)) {
+    if (!inspect_is_deadlocked(worker)) {
+        return;
+    }
+    PyObject *signalled = PyObject_CallNoArgs(support.may_be_signalled);
+    if (signalled == Py_False) {
         PyGC_Collect();
         if (inspect_is_deadlocked(worker)) {
             runtime_deadlocked(worker->runtime);
         }
     }
+    else if (signalled == NULL) {
+        runtime_interrupt(worker->runtime, PyErr_GetRaisedException()); /* a signal handler's */
+    }
+    Py_XDECREF(signalled);
 }
 
 /* Attends to what the interpreter wants of this thread (stop, merge of reference counts, signals, collection): all of that

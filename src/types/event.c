@@ -77,8 +77,15 @@ wait_timed_out(Operation *Py_UNUSED(op), Task *Py_UNUSED(task), PyObject **resul
     return OPERATION_READY;
 }
 
+static PyObject *
+wait_describe(Operation *op)
+{
+    return PyUnicode_FromFormat("%R", ((EventWait *)op)->event);
+}
+
 static const OperationClass wait_class = {
     .name = "Event.wait()",
+    .describe = wait_describe,
     .poll = wait_poll,
     .arm = wait_arm,
     .finish = wait_finish,

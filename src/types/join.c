@@ -305,8 +305,15 @@ join_cancelled(Operation *op, Task *Py_UNUSED(task))
     return self->owned && join_cancel(self) ? OPERATION_PENDING : OPERATION_READY;
 }
 
+static PyObject *
+join_describe(Operation *op)
+{
+    return PyObject_Repr((PyObject *)op);
+}
+
 static const OperationClass join_class = {
     .name = "join",
+    .describe = join_describe,
     .poll = join_poll,
     .arm = join_arm,
     .detach = join_detach,

@@ -428,8 +428,15 @@ scope_cancelled(Operation *base, Task *Py_UNUSED(task))
     return OPERATION_PENDING;
 }
 
+static PyObject *
+scope_describe(Operation *base)
+{
+    return PyUnicode_FromFormat("the end of %R", ((ScopeWait *)base)->scope);
+}
+
 static const OperationClass scope_wait_class = {
     .name = "the end of a scope",
+    .describe = scope_describe,
     .poll = scope_poll,
     .arm = scope_arm,
     .detach = scope_detach,

@@ -339,8 +339,28 @@ select_cancelled(Operation *op, Task *task)
                                                                              : OPERATION_READY;
 }
 
+static PyObject *
+select_describe(Operation *op)
+{
+    Select *self = (Select *)op;
+    PyObject *text = PyUnicode_FromString("select() of ");
+
+    for (Py_ssize_t i = 0; text != NULL && i < self->count; i++) {
+        Operation *branch = self->branches[i].op;
+        PyObject *what = branch == NULL ? PyUnicode_FromString("what did not start")
+                         : branch->cls->describe != NULL ? branch->cls->describe(branch)
+                                                         : PyUnicode_FromString(branch->cls->name);
+        PyObject *longer =
+            what == NULL ? NULL : PyUnicode_FromFormat("%U%s%U", text, i > 0 ? ", " : "", what);
+        Py_XDECREF(what);
+        Py_SETREF(text, longer);
+    }
+    return text;
+}
+
 static const OperationClass select_class = {
     .name = "select()",
+    .describe = select_describe,
     .poll = select_poll,
     .arm = select_arm,
     .finish = select_finish,
