@@ -19,7 +19,7 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.install_interrupt, "install_interrupt"},
         {&support.is_main_thread, "is_main_thread"},
         {&support.make_generators, "Generators"},
-        {&support.may_be_signalled, "may_be_signalled"},
+        {&support.may_be_woken, "may_be_woken"},
         {&support.start_joinable_thread, "start_joinable_thread"},
     };
     PyObject *source = PyImport_ImportModule("tonio._support");

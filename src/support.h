@@ -18,8 +18,8 @@ typedef struct Support {
     PyObject *enter_thread;     /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;
     PyObject *is_main_thread;
-    PyObject *make_generators;  /* looks after the asynchronous generators of a run */
-    PyObject *may_be_signalled; /* has the program signal handlers of its own? */
+    PyObject *make_generators; /* looks after the asynchronous generators of a run */
+    PyObject *may_be_woken;    /* might a signal handler or another thread wake a task? */
     PyObject *name_close_all;
     PyObject *name_install;
     PyObject *start_joinable_thread; /* of the module _thread */

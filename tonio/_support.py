@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import inspect
 import os
 import signal
@@ -24,7 +26,7 @@ __all__ = [
     "enter_thread",
     "install_interrupt",
     "is_main_thread",
-    "may_be_signalled",
+    "may_be_woken",
     "start_joinable_thread",
 ]
 
@@ -44,7 +46,8 @@ def enter_thread(name: str) -> None:
 
 
 def count_threads() -> int:
-    return threading.active_count()
+    """How many threads run, as far as Python knows."""
+    return max(threading.active_count(), _thread._count() + 1)
 
 
 def after_fork(hook: Callable[[], None]) -> None:
@@ -72,8 +75,14 @@ def install_interrupt(handler: Callable[..., None]) -> Callable[[], None]:
     return restore
 
 
-def may_be_signalled() -> bool:
-    """Has the program signal handlers of its own, which might wake a task?"""
+def may_be_woken(threads: int) -> bool:
+    """Might a signal handler of the program's own, or a thread beyond so many, wake a task?
+
+    All threads of the process count, also those that Python has not seen yet.
+    """
+    with contextlib.suppress(OSError):
+        if len(os.listdir("/proc/self/task")) > threads:
+            return True
     usual = (signal.SIG_DFL, signal.SIG_IGN, None, signal.default_int_handler)
     return any(
         signal.getsignal(number) not in usual

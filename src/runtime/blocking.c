@@ -215,9 +215,11 @@ job_drop(BlockingJob *job)
     if (error == NULL) {
         error = PyErr_GetRaisedException();
     }
+    BlockingPool *pool = job->pool;
     job_release_call(job);
-    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
     job->done(job->owner, NULL, error);
+    /* after `done`: until then somebody may still be woken */
+    atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
     blocking_job_release(job);
 }
 
@@ -351,8 +353,9 @@ job_run(PoolThread *self, BlockingJob *job)
     self->searching = true;
     job->pool->searching++;
     mutex_unlock(&job->pool->mutex);
-    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_relaxed);
     job->done(job->owner, value, error);
+    /* release: after `done`, until which somebody may still be woken; pairs with blocking_pool_is_busy */
+    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_release);
     blocking_job_release(job);
 }
 
@@ -546,7 +549,7 @@ blocking_pool_threads(BlockingPool *pool)
 bool
 blocking_pool_is_busy(BlockingPool *pool)
 {
-    return atomic_load_explicit(&pool->busy, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&pool->busy, memory_order_acquire) != 0;
 }
 
 void

@@ -127,6 +127,7 @@ spread_close(CancelScope *scope)
 void
 cancel_scope_end(CancelScope *scope)
 {
+    scope_set_state(scope, SCOPE_ENDED); /* first: from here nobody sets its timer again */
     driver_remove_scope_timer(&task_runtime(scope->host)->driver, &scope->timer);
     if (scope->linked) {
         mutex_lock(&scope->parent->mutex);
@@ -134,7 +135,6 @@ cancel_scope_end(CancelScope *scope)
         mutex_unlock(&scope->parent->mutex);
         scope->linked = false;
     }
-    scope_set_state(scope, SCOPE_ENDED);
     spread_close(scope);
 }
 

@@ -76,7 +76,7 @@ runtime_abandon(Runtime *runtime)
         /* relaxed: a guess. On one that has nothing to run it strikes when it next attends, and ends there. */
         if (worker != current_worker &&
             atomic_load_explicit(&worker->park_state, memory_order_relaxed) == PARK_NONE) {
-            PyThreadState_SetAsyncExc(worker->tstate->thread_id, PyExc_KeyboardInterrupt);
+            PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
         }
     }
 }

@@ -171,8 +171,7 @@ inspect_remaining(Runtime *runtime)
         if (worker == current_worker) {
             continue;
         }
-        PyObject *line =
-            PyObject_CallFunction(support.describe_running, "k", worker->tstate->thread_id);
+        PyObject *line = PyObject_CallFunction(support.describe_running, "k", worker->ident);
         bool failed = line == NULL || (line != Py_None && PyList_Append(lines, line) < 0);
         Py_XDECREF(line);
         if (failed) {

@@ -483,6 +483,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
     }
 
     runtime->workers[0].tstate = PyThreadState_Get();
+    runtime->workers[0].ident = PyThread_get_thread_ident();
     registry_add(runtime);
     Task *task = NULL;
     if (generators_begin(runtime) < 0) {

@@ -54,6 +54,7 @@ struct Worker {
     PyThreadState
         *tstate; /* set by the owner when it starts; read by others while the worker lives */
     int id;
+    unsigned long ident; /* of its thread, as the interpreter counts; set with tstate */
     PyObject *
         thread; /* owned: to join it by; NULL for worker 0; written by the worker that started it */
     PyObject *context; /* owned: what tasks without a context of their own run in */
@@ -155,6 +156,9 @@ void runtime_warn_remaining(Runtime *runtime);
 
 /* As if the main task had been cancelled, but `run` returns None. Any thread. True if there was a main task. */
 bool runtime_stop(Runtime *runtime);
+
+/* How many threads the runtime has. Any thread. */
+size_t runtime_threads(Runtime *runtime);
 
 /* Are there Python threads that may drop a reference while all workers sleep: busy ones of the blocking pool, or others? Attached; may run Python code. */
 bool runtime_has_strangers(Runtime *runtime);

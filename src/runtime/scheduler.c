@@ -721,17 +721,18 @@ worker_look_for_deadlock(Worker *worker)
     if (!inspect_is_deadlocked(worker)) {
         return;
     }
-    PyObject *signalled = PyObject_CallNoArgs(support.may_be_signalled);
-    if (signalled == Py_False) {
+    PyObject *woken = PyObject_CallFunction(support.may_be_woken, "n",
+                                            (Py_ssize_t)runtime_threads(worker->runtime));
+    if (woken == Py_False) {
         PyGC_Collect();
         if (inspect_is_deadlocked(worker)) {
             runtime_deadlocked(worker->runtime);
         }
     }
-    else if (signalled == NULL) {
+    else if (woken == NULL) {
         runtime_interrupt(worker->runtime, PyErr_GetRaisedException()); /* a signal handler's */
     }
-    Py_XDECREF(signalled);
+    Py_XDECREF(woken);
 }
 
 /* Attends to what the interpreter wants of this thread (stop, merge of reference counts, signals, collection): all of that

@@ -87,6 +87,7 @@ worker_thread(void *argument)
     Runtime *runtime = worker->runtime;
 
     worker->tstate = PyThreadState_Get();
+    worker->ident = PyThread_get_thread_ident();
     /* release: pairs with the acquire of all who go through the workers */
     atomic_fetch_add_explicit(&runtime->started, 1, memory_order_release);
     atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
@@ -126,11 +127,17 @@ scheduler_start_worker(Runtime *runtime)
     PyErr_SetRaisedException(error);
 }
 
+size_t
+runtime_threads(Runtime *runtime)
+{
+    return (size_t)atomic_load_explicit(&runtime->started, memory_order_acquire) +
+           blocking_pool_threads(runtime->pool);
+}
+
 bool
 runtime_has_strangers(Runtime *runtime)
 {
-    size_t own = (size_t)atomic_load_explicit(&runtime->started, memory_order_acquire) +
-                 blocking_pool_threads(runtime->pool);
+    size_t own = runtime_threads(runtime);
     PyObject *count = PyObject_CallNoArgs(support.count_threads);
     bool strangers = true;
 

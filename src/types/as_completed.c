@@ -22,7 +22,8 @@ typedef struct AsCompleted {
 
 typedef struct NextCompleted {
     Operation base;
-    AsCompleted *source; /* owned */
+    AsCompleted *
+        source; /* owned; NULL when it has given an outcome, so that it does not hold up the end of the group */
 } NextCompleted;
 
 static PyTypeObject AsCompleted_Type;
@@ -81,6 +82,9 @@ next_poll(Operation *op, Task *task, PyObject **result)
     self->taken++;
     OperationResult ended = join->base.cls->poll(&join->base, task, result);
     Py_DECREF(join);
+    PyObject *error = PyErr_GetRaisedException();
+    Py_CLEAR(((NextCompleted *)op)->source);
+    PyErr_SetRaisedException(error);
     return ended;
 }
 
@@ -122,7 +126,7 @@ NextCompleted_dealloc(PyObject *object)
 
     PyObject_GC_UnTrack(object);
     operation_dealloc_warn(&op->base);
-    Py_DECREF(op->source);
+    Py_XDECREF(op->source);
     PyObject_GC_Del(object);
 }
 

@@ -66,7 +66,7 @@ hosting_settle(Hosting *self, Task *task, PyObject **result)
 static OperationResult
 hosting_drain(Hosting *self, Task *task, PyObject **result)
 {
-    if (self->errors != NULL && !cancel_scope_collect(&self->scope, &self->target, self->errors)) {
+    if (self->target != NULL && !cancel_scope_collect(&self->scope, &self->target, self->errors)) {
         return OPERATION_PENDING;
     }
     return hosting_settle(self, task, result);
@@ -87,8 +87,7 @@ hosting_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObj
         self->target = &self->scope;
         self->errors = PyList_New(0);
         if (self->errors == NULL) {
-            PyErr_Clear();
-            self->errors = PyList_New(0); /* what is in the scopes must be waited for in any case */
+            PyErr_Clear(); /* what is in the scopes must be waited for in any case; errors are reported */
         }
         if (error != NULL) {
             cancel_scope_cancel(&self->scope, SCOPE_CANCELLED);

@@ -195,7 +195,7 @@ join_take_errors(Join *self, PyObject *errors)
         return;
     }
     for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
-        if (PyList_Append(errors, entry->error) < 0) {
+        if (errors == NULL || PyList_Append(errors, entry->error) < 0) {
             PyErr_Clear();
             error_report(entry->error, "because there is no memory to collect it");
         }
