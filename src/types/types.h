@@ -10,6 +10,8 @@ int spawn_module_init(PyObject *module);
 int time_module_init(PyObject *module);
 int hosting_module_init(PyObject *module);
 int socket_module_init(PyObject *module);
+int socket_resolve_module_init(PyObject *module);
+int descriptor_module_init(PyObject *module);
 
 /* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least
  * `required` must be there. -1 with TypeError set. `names` ends with NULL. */

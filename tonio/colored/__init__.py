@@ -21,7 +21,7 @@ from tonio import (
     spawn_blocking,
 )
 from tonio._core import yield_now
-from tonio.colored import net, time
+from tonio.colored import io, net, time
 
 __all__ = [
     "Event",
@@ -30,6 +30,7 @@ __all__ = [
     "Task",
     "current_task",
     "exceptions",
+    "io",
     "main",
     "map",
     "map_blocking",
