@@ -9,14 +9,28 @@
 static int
 core_exec(PyObject *module)
 {
+    /* clang-format off */
     int (*const parts[])(PyObject *) = {
-        errors_module_init,       support_module_init,     runtime_module_init,
-        runtime_type_module_init, task_handle_module_init, event_module_init,
-        join_module_init,         spawn_module_init,       time_module_init,
-        hosting_module_init,      scope_module_init,       block_on_module_init,
-        pinned_module_init,       select_module_init,      as_completed_module_init,
+        errors_module_init,
+        support_module_init,
+        runtime_module_init,
+        runtime_type_module_init,
+        task_handle_module_init,
+        event_module_init,
+        join_module_init,
+        spawn_module_init,
+        time_module_init,
+        hosting_module_init,
+        scope_module_init,
+        block_on_module_init,
+        pinned_module_init,
+        select_module_init,
+        as_completed_module_init,
         socket_module_init,
+        socket_resolve_module_init,
+        descriptor_module_init,
     };
+    /* clang-format on */
 
     if (operation_type_ready(&Operation_Type) < 0 ||
         PyModule_AddType(module, &Operation_Type) < 0) {

@@ -186,10 +186,11 @@ def test_both_modules_export_the_same_objects() -> None:
     import tonio as plain
 
     assert sorted(tonio.__all__) == sorted([*plain.__all__, "yield_now"])
-    for name in set(plain.__all__) - {"net", "time"}:
+    for name in set(plain.__all__) - {"io", "net", "time"}:
         assert getattr(plain, name) is getattr(tonio, name)
     for name in plain.time.__all__:
         assert getattr(plain.time, name) is getattr(tonio.time, name)
+    assert plain.io.register is tonio.io.register
     assert plain.net.socket.socket is tonio.net.socket.socket
     assert plain.net.socket.__all__ == tonio.net.socket.__all__
 

@@ -4,7 +4,7 @@ Coroutines are written as generators here (`yield tonio.sleep(1)`); `tonio.color
 `async def` (`await tonio.sleep(1)`).
 """
 
-from tonio import exceptions, net, time
+from tonio import exceptions, io, net, time
 from tonio._core import (
     Event,
     Join,
@@ -36,6 +36,7 @@ __all__ = [
     "block_on",
     "current_task",
     "exceptions",
+    "io",
     "main",
     "map",
     "map_blocking",

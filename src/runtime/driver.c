@@ -3,12 +3,17 @@
  * The one rule that must not break: a readiness that was seen by nobody is never forgotten. The `ready` word has a
  * counter which each event increments, and clearing is a compare-and-swap against the word as it was before the
  * system call: an event that came in between makes it fail.
+ *
+ * Where tasks take turns (accept, datagrams) an event wakes the first one only. It has been `called` until it says, after its
+ * system call, that it has looked; while a source is ready and somebody is queued there is always one who is called. So
+ * nobody is forgotten, nobody passes another, and a hundred acceptors do not all get up for one connection.
  */
 #include "runtime/driver.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -39,6 +44,8 @@ driver_open(Driver *driver)
     driver->sleeping_until = 0;
     driver->free_sources = NULL;
     driver->source_count = 0;
+    driver->by_fd = NULL;
+    driver->by_fd_size = 0;
     atomic_init(&driver->open_sources, 0);
     driver->signal_fds[0] = driver->signal_fds[1] = -1;
     atomic_init(&driver->signalled, false);
@@ -64,6 +71,8 @@ driver_close(Driver *driver)
         free(chunk);
         atomic_store_explicit(&driver->chunks[i], NULL, memory_order_relaxed);
     }
+    free(driver->by_fd);
+    driver->by_fd = NULL;
 }
 
 int
@@ -221,8 +230,8 @@ source_take(Driver *driver)
         return NULL;
     }
     for (size_t i = 0; i < SOURCE_CHUNK; i++) {
-        list_init(&fresh[i].readers);
-        list_init(&fresh[i].writers);
+        list_init(&fresh[i].waiters[SOURCE_READ]);
+        list_init(&fresh[i].waiters[SOURCE_WRITE]);
         fresh[i].closed = true;
     }
     mutex_lock(&driver->source_mutex);
@@ -256,10 +265,93 @@ source_give(Driver *driver, PollSource *source)
     mutex_unlock(&driver->source_mutex);
 }
 
-PollSource *
-driver_add_source(Driver *driver, int fd)
+/* Makes room in the table for `fd`. 0, or -1 with errno set. */
+static int
+table_reserve(Driver *driver, int fd)
 {
-    PollSource *source = source_take(driver);
+    mutex_lock(&driver->source_mutex);
+    size_t size = driver->by_fd_size;
+    mutex_unlock(&driver->source_mutex);
+    if ((size_t)fd < size) {
+        return 0;
+    }
+    while (size <= (size_t)fd) {
+        size = size == 0 ? 64 : size * 2;
+    }
+    uint32_t *table = calloc(size, sizeof(uint32_t));
+    if (table == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    mutex_lock(&driver->source_mutex);
+    if (driver->by_fd_size < size) {
+        uint32_t *before = driver->by_fd;
+        if (before != NULL) {
+            memcpy(table, before, driver->by_fd_size * sizeof(uint32_t));
+        }
+        driver->by_fd = table;
+        driver->by_fd_size = size;
+        table = before;
+    }
+    mutex_unlock(&driver->source_mutex);
+    free(table);
+    return 0;
+}
+
+/* Under the source's mutex: is the hint right? */
+static void
+queue_hint(PollSource *source, SourceDirection direction)
+{
+    uint8_t bit = (uint8_t)(1u << direction);
+    /* relaxed: written under the mutex, read as a hint */
+    uint8_t queued = atomic_load_explicit(&source->queued, memory_order_relaxed);
+    bool waits = (source->turns & bit) &&
+                 ((source->called & bit) || !list_is_empty(&source->waiters[direction]));
+
+    atomic_store_explicit(&source->queued, (uint8_t)(waits ? queued | bit : queued & ~bit),
+                          memory_order_relaxed);
+}
+
+/* Under the source's mutex, which is ready: wakes all who wait, or calls the first. */
+static void
+waiters_claim(PollSource *source, SourceDirection direction, TaskChain *chain)
+{
+    uint8_t bit = (uint8_t)(1u << direction);
+    ListNode *node;
+
+    if (source->called & bit) {
+        return; /* who was called calls the next one */
+    }
+    while ((node = list_pop_head(&source->waiters[direction])) != NULL) {
+        if (task_claim(LIST_ENTRY(node, Task, wait), TASK_COMPLETED, chain) &&
+            (source->turns & bit)) {
+            source->called |= bit;
+            break;
+        }
+    }
+    if (source->turns & bit) {
+        queue_hint(source, direction);
+    }
+}
+
+/* Under the source's mutex, for one whose descriptor is gone: wakes all who wait. */
+static void
+waiters_dismiss(PollSource *source, TaskChain *chain)
+{
+    source->turns = source->called = 0;
+    waiters_claim(source, SOURCE_READ, chain);
+    waiters_claim(source, SOURCE_WRITE, chain);
+    atomic_store_explicit(&source->queued, 0, memory_order_relaxed); /* relaxed: as in queue_hint */
+}
+
+PollSource *
+driver_add_source(Driver *driver, int fd, TaskChain *chain)
+{
+    if (fd < 0) {
+        errno = EBADF;
+        return NULL;
+    }
+    PollSource *source = table_reserve(driver, fd) < 0 ? NULL : source_take(driver);
     if (source == NULL) {
         return NULL;
     }
@@ -267,12 +359,23 @@ driver_add_source(Driver *driver, int fd)
     source->generation++;
     source->fd = fd;
     source->closed = false;
+    source->turns = source->called = 0;
+    atomic_store_explicit(&source->queued, 0, memory_order_relaxed); /* relaxed: as in queue_hint */
+    atomic_store_explicit(&source->lost, false, memory_order_relaxed);
     /* Ready until a system call says otherwise: the first call is made before anything is waited for. relaxed: the
      * mutex and the registration publish it */
     atomic_store_explicit(&source->ready, READY_READ | READY_WRITE, memory_order_relaxed);
     mutex_unlock(&source->mutex);
 
+    /* One step with the entry in the table: who removes a source must know whether the number is still its own. */
+    mutex_lock(&driver->source_mutex);
     int error = poller_add(&driver->poller, fd, source_tag(source));
+    uint32_t before = 0;
+    if (error == 0) {
+        before = driver->by_fd[fd];
+        driver->by_fd[fd] = source->index + 1;
+    }
+    mutex_unlock(&driver->source_mutex);
     if (error < 0) {
         mutex_lock(&source->mutex);
         source->closed = true;
@@ -281,35 +384,55 @@ driver_add_source(Driver *driver, int fd)
         errno = -error;
         return NULL;
     }
+    if (before != 0) {
+        /* The poller knew nothing of the number, so the descriptor that had it is gone, and not by our doing. */
+        PollSource *other = source_at(driver, before - 1);
+        mutex_lock(&other->mutex);
+        atomic_store_explicit(&other->lost, true, memory_order_relaxed); /* relaxed: see there */
+        waiters_dismiss(other, chain);
+        mutex_unlock(&other->mutex);
+    }
     /* relaxed: a count that driver_is_due takes as a hint */
     atomic_fetch_add_explicit(&driver->open_sources, 1, memory_order_relaxed);
     return source;
 }
 
-/* Under the source's mutex: claims everybody in a wait queue. */
-static void
-waiters_claim(List *waiters, TaskChain *chain)
-{
-    ListNode *node;
-    while ((node = list_pop_head(waiters)) != NULL) {
-        task_claim(LIST_ENTRY(node, Task, wait), TASK_COMPLETED, chain);
-    }
-}
-
 void
 driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain)
 {
-    /* The descriptor may have been closed behind our back; then it is out of the poller already. */
-    (void)poller_remove(&driver->poller, source->fd);
+    mutex_lock(&driver->source_mutex);
+    if (driver->by_fd[source->fd] == source->index + 1) {
+        driver->by_fd[source->fd] = 0;
+        /* It may have been closed behind our back; then it is out of the poller already. */
+        (void)poller_remove(&driver->poller, source->fd);
+    }
+    mutex_unlock(&driver->source_mutex);
     mutex_lock(&source->mutex);
     source->closed = true;
     source->generation++;
-    waiters_claim(&source->readers, chain);
-    waiters_claim(&source->writers, chain);
+    waiters_dismiss(source, chain);
     mutex_unlock(&source->mutex);
     source_give(driver, source);
     /* relaxed: see driver_add_source */
     atomic_fetch_sub_explicit(&driver->open_sources, 1, memory_order_relaxed);
+}
+
+bool
+source_is_lost(const PollSource *source)
+{
+    /* relaxed: the number may be taken over at any moment, so it is of use only when it is long known; a waiter that is
+     * woken for it has the store from the claim */
+    return atomic_load_explicit(&source->lost, memory_order_relaxed);
+}
+
+bool
+source_is_idle(PollSource *source)
+{
+    mutex_lock(&source->mutex);
+    bool idle = source->called == 0 && list_is_empty(&source->waiters[SOURCE_READ]) &&
+                list_is_empty(&source->waiters[SOURCE_WRITE]);
+    mutex_unlock(&source->mutex);
+    return idle;
 }
 
 static void
@@ -344,10 +467,10 @@ source_event(Driver *driver, const PollEvent *event, TaskChain *chain)
                                                       memory_order_release, memory_order_relaxed)) {
         }
         if (bits & READY_READ) {
-            waiters_claim(&source->readers, chain);
+            waiters_claim(source, SOURCE_READ, chain);
         }
         if (bits & READY_WRITE) {
-            waiters_claim(&source->writers, chain);
+            waiters_claim(source, SOURCE_WRITE, chain);
         }
     }
     mutex_unlock(&source->mutex);
@@ -377,26 +500,87 @@ source_clear(PollSource *source, SourceDirection direction, uint32_t tick)
 }
 
 bool
-source_arm(PollSource *source, SourceDirection direction, Task *task)
+source_reset(PollSource *source, SourceDirection direction, uint32_t tick)
 {
-    uint32_t bit = direction == SOURCE_READ ? READY_READ : READY_WRITE;
+    uint32_t bits =
+        direction == SOURCE_READ ? READY_READ | READY_READ_FINAL : READY_WRITE | READY_WRITE_FINAL;
+    uint32_t seen = tick;
+
+    /* relaxed on failure: as in source_clear */
+    while ((seen & bits) && seen / READY_TICK == tick / READY_TICK) {
+        if (atomic_compare_exchange_weak_explicit(&source->ready, &seen, seen & ~bits,
+                                                  memory_order_release, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+source_is_queued(const PollSource *source, SourceDirection direction)
+{
+    /* relaxed: a hint; source_arm decides */
+    return (atomic_load_explicit(&source->queued, memory_order_relaxed) >> direction) & 1;
+}
+
+/* Under the source's mutex. */
+static bool
+source_has_readiness(PollSource *source, SourceDirection direction)
+{
+    /* relaxed: events change the word under the mutex */
+    return (atomic_load_explicit(&source->ready, memory_order_relaxed) &
+            (direction == SOURCE_READ ? READY_READ : READY_WRITE)) != 0;
+}
+
+bool
+source_arm(PollSource *source, SourceDirection direction, Task *task, SourceWait how)
+{
+    uint8_t bit = (uint8_t)(1u << direction);
+    List *waiters = &source->waiters[direction];
     bool parked = false;
 
     mutex_lock(&source->mutex);
-    /* relaxed: events change the word under this mutex */
-    if (!source->closed && !(atomic_load_explicit(&source->ready, memory_order_relaxed) & bit)) {
-        list_push_tail(direction == SOURCE_READ ? &source->readers : &source->writers, &task->wait);
+    if (how != WAIT_TOGETHER) {
+        source->turns |= bit;
+    }
+    /* A ready source has waiters only while somebody is called, who will call them. */
+    if (!source->closed && !source_is_lost(source) &&
+        (!source_has_readiness(source, direction) || (source->called & bit))) {
+        if (how == WAIT_FIRST) {
+            list_push_head(waiters, &task->wait);
+        }
+        else {
+            list_push_tail(waiters, &task->wait);
+        }
         parked = true;
+        if (source->turns & bit) {
+            queue_hint(source, direction);
+        }
     }
     mutex_unlock(&source->mutex);
     return parked;
 }
 
 void
-source_detach(PollSource *source, Task *task)
+source_detach(PollSource *source, SourceDirection direction, Task *task)
 {
     mutex_lock(&source->mutex);
     list_remove(&task->wait);
+    if (source->turns & (1u << direction)) {
+        queue_hint(source, direction);
+    }
+    mutex_unlock(&source->mutex);
+}
+
+void
+source_turn_over(PollSource *source, SourceDirection direction, TaskChain *chain)
+{
+    mutex_lock(&source->mutex);
+    source->called &= (uint8_t)~(1u << direction);
+    if (!source->closed && source_has_readiness(source, direction)) {
+        waiters_claim(source, direction, chain);
+    }
+    queue_hint(source, direction);
     mutex_unlock(&source->mutex);
 }
 

@@ -20,18 +20,28 @@
 /* A descriptor that the poller watches. Sources live in chunks that are never freed before the driver, so an event
  * that is late finds a source, and the generation in its tag tells that it means another one. */
 typedef struct PollSource {
-    Mutex mutex;            /* guards generation, readers, writers, closed */
+    Mutex mutex;            /* guards generation, waiters, closed, turns, called */
     _Atomic uint32_t ready; /* SOURCE_* bits and a counter of events above them */
     uint32_t generation;
     uint32_t index;
     int fd;
     bool closed;
-    List readers; /* tasks (by `wait`) that wait to read, accept ... */
-    List writers;
+    uint8_t turns;          /* bit per direction: who waits takes turns, an event wakes the first */
+    uint8_t called;         /* bit per direction: the first was woken and has not looked yet */
+    _Atomic uint8_t queued; /* bit per direction: somebody waits for his turn; a hint */
+    _Atomic bool lost; /* its descriptor was closed behind our back: the number is another's now */
+    List waiters[2];   /* tasks (by `wait`) per direction: to read, accept ...; to write, connect */
     struct PollSource *next_free;
 } PollSource;
 
 typedef enum SourceDirection { SOURCE_READ = 0, SOURCE_WRITE = 1 } SourceDirection;
+
+/* How several tasks wait for one direction of a source. */
+typedef enum SourceWait {
+    WAIT_TOGETHER, /* an event wakes all */
+    WAIT_TURN,     /* an event wakes the first; it calls the next one with source_turn_over */
+    WAIT_FIRST,    /* the same, for one that was called and found nothing: ahead of the others */
+} SourceWait;
 
 #define SOURCE_CHUNK 256
 #define SOURCE_CHUNKS 4096
@@ -47,9 +57,11 @@ typedef struct Driver {
     uint64_t
         sleeping_until; /* guarded by timer_mutex: when the sleeper in the poller gets up; 0: nobody sleeps */
 
-    Mutex source_mutex; /* guards the two below */
+    Mutex source_mutex; /* guards the four below */
     PollSource *free_sources;
     uint32_t source_count;
+    uint32_t *by_fd; /* descriptor -> index of its source + 1, 0: none */
+    size_t by_fd_size;
     _Atomic uint32_t open_sources;
     _Atomic(PollSource *) chunks[SOURCE_CHUNKS];
 
@@ -84,11 +96,18 @@ void driver_remove_scope_timer(Driver *driver, TimerNode *node);
 /* ---- poll sources ---------------------------------------------------------------------------------------- */
 
 /* Registers a descriptor, not before it is listening or connecting: until then the poller takes it for hung up. NULL with
- * errno set. Any thread. */
-PollSource *driver_add_source(Driver *driver, int fd);
+ * errno set (EEXIST: it is registered; EPERM: it cannot be polled). A source that still has the same number is lost: its
+ * waiters are appended to `chain`. Any thread. */
+PollSource *driver_add_source(Driver *driver, int fd, TaskChain *chain);
 
 /* Before the descriptor is closed: forgets it and wakes everybody who waits for it (appended to `chain`). */
 void driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain);
+
+/* Was the descriptor closed by somebody else, and its number given to another? Then it must not be touched. */
+bool source_is_lost(const PollSource *source);
+
+/* Does nobody wait for it, or is about to? */
+bool source_is_idle(PollSource *source);
 
 /* Is the descriptor perhaps ready? *tick is to be given to source_clear. Any thread. */
 bool source_is_ready(PollSource *source, SourceDirection direction, uint32_t *tick);
@@ -97,10 +116,20 @@ bool source_is_ready(PollSource *source, SourceDirection direction, uint32_t *ti
  * will not change any more (the other side is gone) stays. */
 void source_clear(PollSource *source, SourceDirection direction, uint32_t tick);
 
+/* The same for what was reported as final, too: the descriptor begins something new (a connection), or is looked at before
+ * each wait. False: there was nothing to forget, or an event came since. */
+bool source_reset(PollSource *source, SourceDirection direction, uint32_t tick);
+
+/* Does somebody wait for his turn? A hint. */
+bool source_is_queued(const PollSource *source, SourceDirection direction);
+
 /* Puts the task into the wait queue. False: it is ready (or gone) now, try again instead. */
-bool source_arm(PollSource *source, SourceDirection direction, Task *task);
+bool source_arm(PollSource *source, SourceDirection direction, Task *task, SourceWait how);
 
 /* Takes the task out of the wait queue if it is still there. */
-void source_detach(PollSource *source, Task *task);
+void source_detach(PollSource *source, SourceDirection direction, Task *task);
+
+/* The task that was called has looked: calls the next one if the source is still ready. */
+void source_turn_over(PollSource *source, SourceDirection direction, TaskChain *chain);
 
 #endif

@@ -1,17 +1,51 @@
-/* Socket operations: accept, bind, connect, receive and send, as one operation with a table of system calls.
+/* Socket operations: the waiting of accept, bind, connect, receive and send, as one operation with a table of system calls.
  *
- * Each is tried first, and parked on the readiness of its direction if the system says EAGAIN. Run by the task that
- * waits; everything shared is the socket's (see socket.h).
+ * Each is tried first, and parked on the readiness of its direction if the system says EAGAIN; the system call is made only
+ * by the task that waits, when it runs, so a wait that is cancelled or late has taken nothing. An operation whose address is
+ * a name waits for its lookup before that.
+ *
+ * On a stream one operation holds a direction. Where that is not so (accept, datagrams) they take turns: while somebody is
+ * queued nobody else tries, and who was called by an event calls the next one after its own call (`called`).
+ *
+ * Run by the task that waits; everything shared is the socket's (see socket.h).
  */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include "errors.h"
 #include "runtime/runtime.h"
+#include "runtime/scheduler.h"
 #include "types/socket.h"
 #include "types/types.h"
 
+#define SENDFILE_MOST (1u << 30) /* bytes in one call; the system takes no more than 2 GiB */
+
 static PyTypeObject SocketOperation_Type;
+
+static bool
+call_reads(SocketCall call)
+{
+    return call == CALL_ACCEPT || (call >= CALL_RECV && call <= CALL_RECVMSG_INTO);
+}
+
+static bool
+call_has_message(SocketCall call)
+{
+    return call == CALL_SENDMSG || call == CALL_RECVMSG || call == CALL_RECVMSG_INTO;
+}
+
+/* ---- who may ---------------------------------------------------------------------------------------------- */
+
+/* Do those who wait take turns, rather than there being one at a time? */
+static bool
+operation_takes_turns(const SocketOperation *op)
+{
+    return op->call == CALL_ACCEPT || op->socket->type != SOCK_STREAM;
+}
 
 /* A stream's direction belongs to the operation until operation_release. False: another has it; ResourceBusy is set. */
 static bool
@@ -19,7 +53,7 @@ operation_hold(SocketOperation *op)
 {
     uint32_t bit = 1u << op->direction;
 
-    if (op->holds || op->call == CALL_ACCEPT || op->socket->type != SOCK_STREAM) {
+    if (op->holds || operation_takes_turns(op) || op->lookup != NULL) {
         return true;
     }
     /* acquire / release: who comes next sees what was sent or received before */
@@ -32,6 +66,7 @@ operation_hold(SocketOperation *op)
     return true;
 }
 
+/* Gives up the direction. */
 static void
 operation_release(SocketOperation *op)
 {
@@ -41,29 +76,77 @@ operation_release(SocketOperation *op)
     }
 }
 
+/* It is over, whatever came of it: what it borrowed is its owner's again, even if the operation lives on for a while. */
+static void
+operation_end(SocketOperation *op)
+{
+    operation_release(op);
+    if (op->buffer.buf != NULL) {
+        PyBuffer_Release(&op->buffer);
+        op->buffer.buf = NULL;
+    }
+    if (call_has_message((SocketCall)op->call)) {
+        message_free(op->message);
+        op->message = NULL;
+    }
+}
+
+/* ---- system calls ----------------------------------------------------------------------------------------- */
+
+static struct sockaddr *
+sockaddr(Address *address)
+{
+    return (struct sockaddr *)&address->storage;
+}
+
+/* Receives into memory; with `address`, tells where from. */
+static ssize_t
+receive(SocketOperation *op, void *memory, Address *address)
+{
+    if (address == NULL) {
+        return recv(op->socket->fd, memory, op->size, op->flags);
+    }
+    address->length = sizeof(address->storage);
+    return recvfrom(op->socket->fd, memory, op->size, op->flags, sockaddr(address),
+                    &address->length);
+}
+
+/* Bytes that were received; with `address` a tuple of them and it. */
 static PyObject *
-call_recv(SocketOperation *op, ssize_t *count)
+received(PyObject *data, const Address *address)
+{
+    if (data == NULL || address == NULL) {
+        return data;
+    }
+    PyObject *from = address_to_object(address);
+    return from == NULL ? (Py_DECREF(data), NULL) : Py_BuildValue("(NN)", data, from);
+}
+
+static PyObject *
+call_recv(SocketOperation *op, ssize_t *count, Address *address)
 {
     Socket *self = op->socket;
-    Worker *worker = current_worker;
     PyObject *bytes;
 
     /* relaxed: a hint */
     if (op->size <= WORKER_SCRATCH &&
         atomic_load_explicit(&self->last_received, memory_order_relaxed) < 16384) {
-        *count = recv(self->fd, worker->scratch, op->size, op->flags);
+        char *scratch = current_worker->scratch;
+        *count = receive(op, scratch, address);
         if (*count < 0) {
             return NULL;
         }
-        bytes = PyBytes_FromStringAndSize(worker->scratch, *count);
+        /* MSG_TRUNC tells the length of a datagram, of which no more came than there was room for */
+        bytes = PyBytes_FromStringAndSize(scratch, (size_t)*count > op->size ? (Py_ssize_t)op->size
+                                                                             : *count);
     }
     else {
-        bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)op->size);
+        bytes = receive_room(op->size);
         if (bytes == NULL) {
             *count = 0;
             return NULL;
         }
-        *count = recv(self->fd, PyBytes_AS_STRING(bytes), op->size, op->flags);
+        *count = receive(op, PyBytes_AS_STRING(bytes), address);
         if (*count < 0) {
             int error = errno;
             Py_DECREF(bytes);
@@ -74,10 +157,9 @@ call_recv(SocketOperation *op, ssize_t *count)
             _PyBytes_Resize(&bytes, *count);
         }
     }
-    atomic_store_explicit(&self->last_received,
-                          (uint32_t)(*count > UINT32_MAX ? UINT32_MAX : *count),
-                          memory_order_relaxed);
-    return bytes;
+    uint32_t hint = (uint32_t)(*count > UINT32_MAX ? UINT32_MAX : *count);
+    atomic_store_explicit(&self->last_received, hint, memory_order_relaxed);
+    return received(bytes, address);
 }
 
 static PyObject *
@@ -89,8 +171,7 @@ call_accept(SocketOperation *op, ssize_t *count)
     PyObject *peer;
 
     address.length = sizeof(address.storage);
-    int fd = accept4(self->fd, (struct sockaddr *)&address.storage, &address.length,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(self->fd, sockaddr(&address), &address.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     *count = fd;
     if (fd < 0) {
         return NULL;
@@ -112,54 +193,100 @@ call_accept(SocketOperation *op, ssize_t *count)
     return pair;
 }
 
+/* What a connection has come to, as a result: None, or for connect_ex its error number. */
 static PyObject *
-call_connect(SocketOperation *op, ssize_t *count)
+connected(SocketOperation *op, int error)
 {
-    int error = 0;
-    socklen_t length = sizeof(error);
+    return op->as_number ? PyLong_FromLong(error) : Py_NewRef(Py_None);
+}
 
-    if (!op->waiting) {
-        *count =
-            connect(op->socket->fd, (struct sockaddr *)&op->address.storage, op->address.length);
-        if (*count == 0) {
-            Py_RETURN_NONE;
+/* The system is asked again when the socket has become writable: that tells the outcome, and leaves the socket in the state
+ * in which a call that blocks would, ready for another attempt. */
+static PyObject *
+call_connect(SocketOperation *op, ssize_t *count, PollSource *source)
+{
+    uint32_t tick = 0;
+    int error;
+
+    if (source != NULL) {
+        source_is_ready(source, SOURCE_WRITE, &tick);
+    }
+    *count = connect(op->socket->fd, sockaddr(op->address), op->address->length);
+    error = *count == 0 ? 0 : errno;
+    if (error == EISCONN && op->waiting) {
+        error = 0; /* some families say so */
+    }
+    if (error == EINPROGRESS || error == EALREADY || error == EINTR) {
+        if (!op->waiting && source != NULL) {
+            /* an earlier attempt, which failed, has left a hang-up that says nothing of this one */
+            source_reset(source, SOURCE_WRITE, tick);
+            source_reset(source, SOURCE_READ, tick);
         }
-        if (errno == EINPROGRESS || errno == EINTR) {
-            op->waiting = true;
-            errno = EAGAIN;
-        }
-        else if (errno == EAGAIN) {
-            /* a Unix socket whose queue is full: no event will say when it has room */
-            PyErr_SetFromErrno(PyExc_OSError);
-            *count = 0;
-        }
+        op->waiting = true;
+        errno = EAGAIN;
         return NULL;
     }
-    *count = getsockopt(op->socket->fd, SOL_SOCKET, SO_ERROR, &error, &length);
-    if (*count == 0 && error != 0) {
-        errno = error;
-        *count = -1;
+    if (error == EAGAIN && !op->as_number) {
+        /* a Unix socket whose queue is full: no event will say when it has room */
+        PyErr_SetFromErrno(PyExc_OSError);
+        *count = 0;
+        return NULL;
     }
+    if (error != 0 && !op->as_number) {
+        errno = error;
+        return NULL;
+    }
+    *count = 0;
+    return connected(op, error);
+}
+
+/* sendfile(2), which has no flag against SIGPIPE: the signal is blocked, and taken if it came. */
+static ssize_t
+sendfile_quietly(int out, FileRange *range)
+{
+    static const struct timespec no_time = {0, 0};
+    size_t most = range->left < SENDFILE_MOST ? range->left : SENDFILE_MOST;
+    sigset_t pipe;
+    sigset_t before;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    ssize_t count = sendfile(out, range->fd, &range->offset, most);
+    int error = errno;
+    if (count < 0 && error == EPIPE && !sigismember(&before, SIGPIPE)) {
+        sigtimedwait(&pipe, NULL, &no_time);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return count;
+}
+
+/* All of the range, or up to the end of the file; the result is how much. */
+static PyObject *
+call_sendfile(SocketOperation *op, ssize_t *count, bool *more)
+{
+    FileRange *range = op->range;
+
+    *count = range->left == 0 ? 0 : sendfile_quietly(op->socket->fd, range);
     if (*count < 0) {
         return NULL;
     }
-    /* Writable, no error: connected, or woken for nothing. */
-    struct sockaddr_storage peer;
-    length = sizeof(peer);
-    if (getpeername(op->socket->fd, (struct sockaddr *)&peer, &length) < 0 && errno == ENOTCONN) {
-        errno = EAGAIN;
-        *count = -1;
-        return NULL;
+    op->size += (size_t)*count;
+    if (range->left != SIZE_MAX) {
+        range->left -= (size_t)*count;
     }
-    Py_RETURN_NONE;
+    *more = *count > 0 && range->left > 0;
+    return *more ? NULL : PyLong_FromSize_t(op->size);
 }
 
 /* One system call. A new reference; or NULL with *count < 0 and errno, or with an exception set. *partial: the call did
  * less than it was asked for, so the next one would block; *more: it is to be called again at once. */
 static PyObject *
-operation_call(SocketOperation *op, ssize_t *count, bool *partial, bool *more)
+operation_call(SocketOperation *op, PollSource *source, ssize_t *count, bool *partial, bool *more)
 {
     int fd = op->socket->fd;
+    Address from;
     PyObject *result = NULL;
 
     *partial = *more = false;
@@ -167,22 +294,38 @@ operation_call(SocketOperation *op, ssize_t *count, bool *partial, bool *more)
     case CALL_ACCEPT:
         return call_accept(op, count);
     case CALL_BIND:
-        *count = bind(fd, (struct sockaddr *)&op->address.storage, op->address.length);
+        *count = bind(fd, sockaddr(op->address), op->address->length);
         return *count < 0 ? NULL : Py_NewRef(Py_None);
     case CALL_CONNECT:
-        return call_connect(op, count);
+        return call_connect(op, count, source);
     case CALL_RECV:
-        result = call_recv(op, count);
+    case CALL_RECVFROM:
+        result = call_recv(op, count, op->call == CALL_RECV ? NULL : &from);
         *partial = *count >= 0 && (size_t)*count < op->size;
         return result;
     case CALL_RECV_INTO:
-        *count = recv(fd, op->buffer.buf, op->size, op->flags);
+    case CALL_RECVFROM_INTO: {
+        Address *address = op->call == CALL_RECV_INTO ? NULL : &from;
+        *count = receive(op, op->buffer.buf, address);
         *partial = *count >= 0 && (size_t)*count < op->size;
-        return *count < 0 ? NULL : PyLong_FromSsize_t(*count);
+        return *count < 0 ? NULL : received(PyLong_FromSsize_t(*count), address);
+    }
+    case CALL_RECVMSG:
+    case CALL_RECVMSG_INTO:
+        return message_receive(op, count);
     case CALL_SEND:
         *count = send(fd, op->buffer.buf, (size_t)op->buffer.len, op->flags | MSG_NOSIGNAL);
         *partial = *count >= 0 && *count < op->buffer.len;
         return *count < 0 ? NULL : PyLong_FromSsize_t(*count);
+    case CALL_SENDTO:
+        *count = sendto(fd, op->buffer.buf, (size_t)op->buffer.len, op->flags | MSG_NOSIGNAL,
+                        sockaddr(op->address), op->address->length);
+        *partial = *count >= 0 && *count < op->buffer.len;
+        return *count < 0 ? NULL : PyLong_FromSsize_t(*count);
+    case CALL_SENDMSG:
+        return message_send(op, count);
+    case CALL_SENDFILE:
+        return call_sendfile(op, count, more);
     case CALL_SENDALL:
         *count = send(fd, (char *)op->buffer.buf + op->size, (size_t)op->buffer.len - op->size,
                       op->flags | MSG_NOSIGNAL);
@@ -197,46 +340,73 @@ operation_call(SocketOperation *op, ssize_t *count, bool *partial, bool *more)
     Py_UNREACHABLE();
 }
 
-static OperationResult
-socket_poll(Operation *base, Task *task, PyObject **result)
-{
-    SocketOperation *op = (SocketOperation *)base;
-    Socket *self = op->socket;
-    OperationResult outcome = OPERATION_ERROR;
-    uint32_t tick = 0;
-    PollSource *source = NULL;
+/* ---- waiting --------------------------------------------------------------------------------------------- */
 
-    if (!socket_enter(self)) {
-        operation_release(op);
+/* The address is a name: READY when it is none any more. The caller has entered. */
+static OperationResult
+operation_resolve(SocketOperation *op, Task *task)
+{
+    Lookup *lookup = op->lookup;
+    Address *address = op->call == CALL_SENDMSG ? &op->message->address : op->address;
+
+    if (!lookup->started && lookup_start(lookup, task_runtime(task)->serial) < 0) {
         return OPERATION_ERROR;
     }
-    if (op->size == 0 && (op->call == CALL_RECV || op->call == CALL_RECV_INTO)) {
-        /* receiving nothing does not wait, though the system would say so */
-        socket_leave(self);
-        *result = op->call == CALL_RECV ? PyBytes_FromStringAndSize(NULL, 0) : PyLong_FromLong(0);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    if (!lookup_is_done(lookup)) {
+        return OPERATION_PENDING;
     }
-    /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
-     * only look whether it is taken, and take it when they have to wait. relaxed: operation_hold decides */
-    if (!op->holds &&
-        (op->call == CALL_SENDALL ||
-         (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction))) &&
-        !operation_hold(op)) {
-        socket_leave(self);
+    int found = address_take_answer(address, lookup);
+    op->lookup = NULL;
+    socket_detach_lookup(op->socket, lookup, NULL);
+    lookup_release(lookup);
+    return found < 0 ? OPERATION_ERROR : OPERATION_READY;
+}
+
+/* Does the call take more than one system call, between which nobody else may have its direction? */
+static bool
+operation_is_long(const SocketOperation *op)
+{
+    return op->call == CALL_SENDALL || op->call == CALL_SENDFILE;
+}
+
+static bool
+operation_is_receive(const SocketOperation *op)
+{
+    return op->call >= CALL_RECV && op->call <= CALL_RECVFROM_INTO;
+}
+
+/* What a receive of no bytes gives. */
+static PyObject *
+receive_nothing(const SocketOperation *op)
+{
+    const Address nobody = {.length = 0};
+    bool into = op->call == CALL_RECV_INTO || op->call == CALL_RECVFROM_INTO;
+    bool from = op->call == CALL_RECVFROM || op->call == CALL_RECVFROM_INTO;
+
+    return received(into ? PyLong_FromLong(0) : PyBytes_FromStringAndSize(NULL, 0),
+                    from ? &nobody : NULL);
+}
+
+/* Tries; the caller has entered. READY, PENDING or ERROR. */
+static OperationResult
+operation_try(SocketOperation *op, PollSource *source, PyObject **result)
+{
+    Socket *self = op->socket;
+    uint32_t tick = 0;
+
+    if (source != NULL && source_is_lost(source)) {
+        errno = EBADF;
+        PyErr_SetFromErrno(PyExc_OSError);
         return OPERATION_ERROR;
-    }
-    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task_runtime(task)->serial) {
-        source = self->source;
     }
     for (;;) {
         ssize_t count = 0;
         bool partial;
         bool more;
-        if (source != NULL && !source_is_ready(source, op->direction, &tick)) {
-            outcome = OPERATION_PENDING;
-            break;
+        if (source != NULL && !source_is_ready(source, op->direction, &tick) && !op->at_once) {
+            return OPERATION_PENDING;
         }
-        *result = operation_call(op, &count, &partial, &more);
+        *result = operation_call(op, source, &count, &partial, &more);
         if (partial && source != NULL && self->type == SOCK_STREAM && !(op->flags & MSG_PEEK)) {
             /* saves the call that would say EAGAIN; the end of a stream is remembered apart */
             if (count > 0 || op->direction == SOURCE_WRITE) {
@@ -244,63 +414,145 @@ socket_poll(Operation *base, Task *task, PyObject **result)
             }
         }
         if (*result != NULL) {
-            outcome = OPERATION_READY;
-            break;
+            return OPERATION_READY;
         }
         if (more) {
             continue;
         }
         if (count >= 0) {
-            break; /* an exception is set */
+            return OPERATION_ERROR; /* an exception is set */
         }
         if (errno == EINTR) {
             if (PyErr_CheckSignals() < 0) {
-                break;
+                return OPERATION_ERROR;
             }
             continue;
         }
-        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        if ((errno == EAGAIN || errno == EWOULDBLOCK) && !op->at_once) {
             if (source != NULL) {
                 source_clear(source, op->direction, tick);
             }
-            outcome = OPERATION_PENDING;
-            break;
+            return OPERATION_PENDING;
         }
         if (op->call == CALL_ACCEPT && (errno == ECONNABORTED || errno == EPROTO)) {
             continue; /* that client went away before it was served */
         }
         PyErr_SetFromErrno(PyExc_OSError);
-        break;
+        return OPERATION_ERROR;
+    }
+}
+
+static OperationResult
+socket_poll(Operation *base, Task *task, PyObject **result)
+{
+    SocketOperation *op = (SocketOperation *)base;
+    Socket *self = op->socket;
+    OperationResult outcome = OPERATION_READY;
+    PollSource *source = NULL;
+
+    if (!socket_enter(self)) {
+        operation_end(op);
+        return OPERATION_ERROR;
+    }
+    if (op->lookup != NULL) {
+        outcome = operation_resolve(op, task);
+        if (outcome != OPERATION_READY) {
+            socket_leave(self);
+            if (outcome == OPERATION_ERROR) {
+                operation_end(op);
+            }
+            return outcome;
+        }
+    }
+    if (op->size == 0 && operation_is_receive(op) && self->type == SOCK_STREAM) {
+        /* receiving nothing does not wait, though the system would say so */
+        socket_leave(self);
+        *result = receive_nothing(op);
+        operation_end(op);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
+    /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
+     * only look whether it is taken, and take it when they have to wait. relaxed: operation_hold decides */
+    if (!op->holds &&
+        (operation_is_long(op) ||
+         (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction))) &&
+        !operation_hold(op)) {
+        socket_leave(self);
+        operation_end(op);
+        return OPERATION_ERROR;
+    }
+    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task_runtime(task)->serial) {
+        source = self->source;
+    }
+    if (source != NULL && !op->called && !op->at_once && source_is_queued(source, op->direction) &&
+        operation_takes_turns(op)) {
+        outcome = OPERATION_PENDING;
+    }
+    else {
+        outcome = operation_try(op, source, result);
+        if (outcome == OPERATION_PENDING && op->at_once) {
+            /* a connection that has only begun */
+            errno = op->waiting ? EINPROGRESS : EAGAIN;
+            PyErr_SetFromErrno(PyExc_OSError);
+            outcome = OPERATION_ERROR;
+        }
+    }
+    if (op->called && source != NULL) {
+        TaskChain chain = TASK_CHAIN_EMPTY;
+        op->called = false;
+        op->first = outcome == OPERATION_PENDING;
+        source_turn_over(source, op->direction, &chain);
+        scheduler_wake_chain(&chain);
     }
     socket_leave(self);
-    if (outcome == OPERATION_PENDING) {
-        return operation_hold(op) ? OPERATION_PENDING : OPERATION_ERROR;
+    if (outcome == OPERATION_PENDING && operation_hold(op)) {
+        return OPERATION_PENDING;
     }
-    operation_release(op);
-    return outcome;
+    operation_end(op);
+    return outcome == OPERATION_PENDING ? OPERATION_ERROR : outcome;
 }
 
 static OperationResult
 socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
 {
     SocketOperation *op = (SocketOperation *)base;
+    TaskChain chain = TASK_CHAIN_EMPTY;
     OperationResult outcome = OPERATION_ERROR;
-    PollSource *source;
+    SourceWait how = WAIT_TOGETHER;
 
+    if (op->lookup != NULL) {
+        return socket_arm_lookup(op->socket, op->lookup, task) ? OPERATION_PARKED
+                                                               : OPERATION_PENDING;
+    }
     if (!socket_enter(op->socket)) {
-        operation_release(op);
+        operation_end(op);
         return OPERATION_ERROR;
     }
-    source = socket_source(op->socket, task_runtime(task));
-    if (source != NULL) {
-        outcome = source_arm(source, op->direction, task) ? OPERATION_PARKED : OPERATION_PENDING;
+    if (operation_takes_turns(op)) {
+        how = op->first ? WAIT_FIRST : WAIT_TURN;
+    }
+    op->first = false;
+    op->source = socket_source(op->socket, task_runtime(task), &chain);
+    if (op->source != NULL) {
+        outcome =
+            source_arm(op->source, op->direction, task, how) ? OPERATION_PARKED : OPERATION_PENDING;
     }
     else {
-        operation_release(op);
+        operation_end(op);
     }
+    scheduler_wake_chain(&chain);
     /* May be the last user of a socket that was closed meanwhile: then this wakes the task that it has just parked. */
     socket_leave(op->socket);
     return outcome;
+}
+
+static OperationResult
+socket_finish(Operation *base, Task *task, PyObject **result)
+{
+    SocketOperation *op = (SocketOperation *)base;
+
+    op->called = op->lookup == NULL && operation_takes_turns(op);
+    return socket_poll(base, task, result);
 }
 
 static void
@@ -308,21 +560,48 @@ socket_detach(Operation *base, Task *task)
 {
     SocketOperation *op = (SocketOperation *)base;
 
-    /* Not through socket_enter: also from a closed socket. A task that is still queued keeps the source from being
-     * given away, because forgetting the source takes it out first, under the same mutex. */
-    if (atomic_load_explicit(&op->socket->serial, memory_order_acquire) ==
-        task_runtime(task)->serial) {
-        source_detach(op->socket->source, task);
+    if (op->lookup != NULL) {
+        socket_detach_lookup(op->socket, op->lookup, task);
+    }
+    else if (op->source != NULL) {
+        /* Not through socket_enter: also from a closed socket. A task that is still queued keeps the source from being
+         * given away, because forgetting the source takes it out first, under the same mutex. */
+        source_detach(op->source, op->direction, task);
     }
     operation_release(op);
 }
 
+static OperationResult
+socket_timed_out(Operation *base, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
+{
+    operation_end((SocketOperation *)base);
+    PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout", base->cls->name);
+    return OPERATION_ERROR;
+}
+
+static PyObject *
+socket_describe(Operation *base)
+{
+    SocketOperation *op = (SocketOperation *)base;
+
+    if (op->lookup != NULL) {
+        return PyUnicode_FromFormat("%s of %R, for the address of %s", base->cls->name, op->socket,
+                                    op->lookup->host);
+    }
+    return PyUnicode_FromFormat("%s of %R", base->cls->name, op->socket);
+}
+
+/* ---- the operation --------------------------------------------------------------------------------------- */
+
 #define SOCKET_CLASS(text)                                                                         \
     {.name = text,                                                                                 \
      .from_outside = true,                                                                         \
+     .describe = socket_describe,                                                                  \
      .poll = socket_poll,                                                                          \
      .arm = socket_arm,                                                                            \
-     .detach = socket_detach}
+     .finish = socket_finish,                                                                      \
+     .detach = socket_detach,                                                                      \
+     .timed_out = socket_timed_out}
 
 static const OperationClass socket_classes[] = {
     [CALL_ACCEPT] = SOCKET_CLASS("socket.accept()"),
@@ -330,8 +609,15 @@ static const OperationClass socket_classes[] = {
     [CALL_CONNECT] = SOCKET_CLASS("socket.connect()"),
     [CALL_RECV] = SOCKET_CLASS("socket.recv()"),
     [CALL_RECV_INTO] = SOCKET_CLASS("socket.recv_into()"),
+    [CALL_RECVFROM] = SOCKET_CLASS("socket.recvfrom()"),
+    [CALL_RECVFROM_INTO] = SOCKET_CLASS("socket.recvfrom_into()"),
+    [CALL_RECVMSG] = SOCKET_CLASS("socket.recvmsg()"),
+    [CALL_RECVMSG_INTO] = SOCKET_CLASS("socket.recvmsg_into()"),
     [CALL_SEND] = SOCKET_CLASS("socket.send()"),
     [CALL_SENDALL] = SOCKET_CLASS("socket.sendall()"),
+    [CALL_SENDTO] = SOCKET_CLASS("socket.sendto()"),
+    [CALL_SENDMSG] = SOCKET_CLASS("socket.sendmsg()"),
+    [CALL_SENDFILE] = SOCKET_CLASS("socket.sendfile()"),
 };
 
 static void
@@ -340,9 +626,12 @@ SocketOperation_dealloc(PyObject *object)
     SocketOperation *op = (SocketOperation *)object;
 
     operation_dealloc_warn(&op->base);
-    if (op->buffer.buf != NULL) {
-        PyBuffer_Release(&op->buffer);
+    if (op->lookup != NULL) {
+        socket_detach_lookup(op->socket, op->lookup, NULL);
+        lookup_release(op->lookup);
     }
+    operation_end(op);
+    free(op->extra);
     Py_DECREF(op->socket);
     PyObject_Free(object);
 }
@@ -354,30 +643,47 @@ static PyTypeObject SocketOperation_Type = {
 };
 
 SocketOperation *
-socket_operation_new(PyObject *socket, SocketCall call, SourceDirection direction)
+socket_operation_new(PyObject *socket, SocketCall call, PyObject *timeout)
 {
+    bool at_once = false;
+    double seconds;
+
+    if (timeout != NULL) {
+        if (seconds_from_object(timeout, "timeout", &seconds) < 0) {
+            return NULL;
+        }
+    }
+    else {
+        /* relaxed: a number by itself */
+        seconds = atomic_load_explicit(&((Socket *)socket)->timeout, memory_order_relaxed);
+        at_once = seconds == 0.0;
+    }
     SocketOperation *op = PyObject_New(SocketOperation, &SocketOperation_Type);
     if (op == NULL) {
         return NULL;
     }
-    operation_init(&op->base, &socket_classes[call], OPERATION_NEW, -1.0);
+    operation_init(&op->base, &socket_classes[call], OPERATION_NEW, at_once ? -1.0 : seconds);
     op->socket = (Socket *)Py_NewRef(socket);
     op->call = (uint8_t)call;
-    op->direction = (uint8_t)direction;
-    op->holds = false;
-    op->waiting = false;
+    op->direction = call_reads(call) ? SOURCE_READ : SOURCE_WRITE;
+    op->holds = op->waiting = op->called = op->first = op->as_number = false;
+    op->at_once = at_once;
     op->flags = 0;
     op->size = 0;
+    op->source = NULL;
+    op->lookup = NULL;
+    op->extra = NULL;
     op->buffer.buf = NULL;
     return op;
 }
 
-void
+PyObject *
 socket_operation_drop(SocketOperation *op)
 {
     atomic_store_explicit(&op->base.use, OPERATION_CLAIMED,
                           memory_order_relaxed); /* relaxed: nobody else has it */
     Py_DECREF(op);
+    return NULL;
 }
 
 int

@@ -18,6 +18,8 @@ int pinned_module_init(PyObject *module);
 /* hosting.c; the running task: it is going to have scopes, which it must not outlive. -1 with an exception set. */
 int hosting_collect_task(Task *task);
 int socket_module_init(PyObject *module);
+int socket_resolve_module_init(PyObject *module);
+int descriptor_module_init(PyObject *module);
 
 /* spawn.c: discards claimed runnables, and closes what has not been claimed if it is a coroutine that has not started. */
 void runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,

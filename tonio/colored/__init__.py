@@ -27,7 +27,7 @@ from tonio import (
     spawn_blocking,
 )
 from tonio._core import yield_now
-from tonio.colored import net, time
+from tonio.colored import io, net, time
 
 __all__ = [
     "Event",
@@ -39,6 +39,7 @@ __all__ = [
     "block_on",
     "current_task",
     "exceptions",
+    "io",
     "main",
     "map",
     "map_blocking",

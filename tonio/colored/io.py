@@ -1,0 +1,5 @@
+"""The same as `tonio.io`."""
+
+from tonio.io import Descriptor, register
+
+__all__ = ["Descriptor", "register"]
