@@ -10,9 +10,12 @@ static int
 core_exec(PyObject *module)
 {
     int (*const parts[])(PyObject *) = {
-        errors_module_init,      support_module_init, runtime_module_init, runtime_type_module_init,
-        task_handle_module_init, event_module_init,   join_module_init,    spawn_module_init,
-        time_module_init,        hosting_module_init, socket_module_init,
+        errors_module_init,       support_module_init,     runtime_module_init,
+        runtime_type_module_init, task_handle_module_init, event_module_init,
+        join_module_init,         spawn_module_init,       time_module_init,
+        hosting_module_init,      socket_module_init,      permits_module_init,
+        lock_module_init,         semaphore_module_init,   barrier_module_init,
+        channel_module_init,
     };
 
     if (operation_type_ready(&Operation_Type) < 0 ||

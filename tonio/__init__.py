@@ -4,7 +4,7 @@ Coroutines are written as generators here (`yield tonio.sleep(1)`); `tonio.color
 `async def` (`await tonio.sleep(1)`).
 """
 
-from tonio import exceptions, net, time
+from tonio import exceptions, net, sync, time
 from tonio._core import (
     Event,
     Join,
@@ -37,5 +37,6 @@ __all__ = [
     "sleep",
     "spawn",
     "spawn_blocking",
+    "sync",
     "time",
 ]

@@ -163,6 +163,8 @@ slab_add(Runtime *runtime, TaskCache *cache)
     slab->runtime = runtime;
     for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
         Task *task = &slab->tasks[i];
+        /* spread, because the memory may have been a slab of an earlier runtime */
+        task->serial = (uint32_t)runtime->serial * 2654435761u;
         atomic_init(&task->state, TASK_FREE);
         timer_node_init(&task->timer);
         list_node_init(&task->wait);
@@ -279,6 +281,7 @@ task_free(Runtime *runtime, TaskCache *cache, Task *task)
     Py_CLEAR(task->value);
     Py_CLEAR(task->operation);
     Py_CLEAR(task->context);
+    task->serial++;
     if (cache != NULL) {
         cache_give(runtime, cache, task);
     }

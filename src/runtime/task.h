@@ -112,6 +112,7 @@ struct Task {
     PyObject *context;  /* owned or NULL: contextvars.Context */
     TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
     uint32_t index;     /* place among its completion's tasks */
+    uint32_t serial;    /* counts the tasks that this memory has been: tells two of them apart */
 };
 
 /* Tasks that somebody has claimed and is about to schedule, in order. */

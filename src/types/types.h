@@ -10,10 +10,18 @@ int spawn_module_init(PyObject *module);
 int time_module_init(PyObject *module);
 int hosting_module_init(PyObject *module);
 int socket_module_init(PyObject *module);
+int permits_module_init(PyObject *module);
+int lock_module_init(PyObject *module);
+int semaphore_module_init(PyObject *module);
+int barrier_module_init(PyObject *module);
+int channel_module_init(PyObject *module);
 
 /* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least
  * `required` must be there. -1 with TypeError set. `names` ends with NULL. */
 int arguments_parse(const char *function, const char *const *names, Py_ssize_t required,
                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
+
+/* Converts a whole number of at least `least`. -1 with TypeError or ValueError set, which name `argument`. */
+int size_from_object(PyObject *object, const char *argument, Py_ssize_t least, Py_ssize_t *size);
 
 #endif

@@ -21,7 +21,7 @@ from tonio import (
     spawn_blocking,
 )
 from tonio._core import yield_now
-from tonio.colored import net, time
+from tonio.colored import net, sync, time
 
 __all__ = [
     "Event",
@@ -40,6 +40,7 @@ __all__ = [
     "sleep",
     "spawn",
     "spawn_blocking",
+    "sync",
     "time",
     "yield_now",
 ]
