@@ -14,6 +14,7 @@ static const char *const names[ERROR_TYPES] = {
     [ERROR_RESOURCE_BROKEN] = "ResourceBroken",
     [ERROR_RESOURCE_CLOSED] = "ResourceClosed",
     [ERROR_RESOURCE_BUSY] = "ResourceBusy",
+    [ERROR_END_OF_CHANNEL] = "EndOfChannel",
 };
 
 PyObject *

@@ -18,6 +18,7 @@ typedef enum ErrorType {
     ERROR_RESOURCE_BROKEN,
     ERROR_RESOURCE_CLOSED,
     ERROR_RESOURCE_BUSY,
+    ERROR_END_OF_CHANNEL,
     ERROR_TYPES,
 } ErrorType;
 

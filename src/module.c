@@ -29,6 +29,11 @@ core_exec(PyObject *module)
         socket_module_init,
         socket_resolve_module_init,
         descriptor_module_init,
+        permits_module_init,
+        lock_module_init,
+        semaphore_module_init,
+        barrier_module_init,
+        channel_module_init,
     };
     /* clang-format on */
 

@@ -1,6 +1,7 @@
 """What several test files need: a look at the process from outside, errors, other programs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         sleep(0.001)
     return True
+
+
+def waiting(something: object) -> int:
+    """How many tasks wait for a lock or its like, as its `repr` says."""
+    found = re.search(r"(\d+) waiting", repr(something))
+    return int(found[1]) if found else 0
 
 
 # --- the process ------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ in the source                         in the `yield` variant
 ``await tonio.yield_now()``           a bare ``yield``
 ``async with lock() as l: ...``       ``with (yield lock()) as l: ...``
 ``async with tonio.scope() as s:``    ``with tonio.scope() as s: ...``, then ``yield s()``
-``async for x in xs: ...``            ``for op in xs:``, ``x = yield op``, ``...``
+``async for x in xs: ...``            ``for op in xs:``, ``x = yield op``, ``...``; an operation
+                                      that raises `EndOfChannel` only ends the loop
 ====================================  ===================================================
 
 That holds for the whole module, helpers and nested functions included. What has no counterpart
@@ -196,8 +197,20 @@ class _ToYield(ast.NodeTransformer):
         name = f"_operation_{self.unnamed}"
         value = _place(ast.Yield(ast.Name(name, ast.Load())), node.iter)
         assign = _place(ast.Assign([node.target], value), node.target)
+        # Who iterates a channel learns of its end by this; the iterator, asked again, stops.
+        end = ast.Attribute(
+            ast.Attribute(
+                ast.Call(ast.Name("__import__", ast.Load()), [ast.Constant("tonio")], []),
+                "exceptions",
+                ast.Load(),
+            ),
+            "EndOfChannel",
+            ast.Load(),
+        )
+        handler = ast.ExceptHandler(end, None, [ast.Continue()])
+        attempt = _place(ast.Try([assign], [handler], [], []), node.target)
         target = _place(ast.Name(name, ast.Store()), node.target)
-        loop = ast.For(target, node.iter, [assign, *node.body], node.orelse, node.type_comment)
+        loop = ast.For(target, node.iter, [attempt, *node.body], node.orelse, node.type_comment)
         return ast.copy_location(loop, node)
 
     # --- imports

@@ -1,7 +1,5 @@
 """`as_completed`: several coroutines, one value after the other in the order of completion."""
 
-# ruff: noqa: PERF401 - it is the loops that are tested
-
 import gc
 from typing import Any
 

@@ -39,7 +39,10 @@ import tonio.colored as tonio
         ),
         (
             "async def f():\n async for a, b in xs: await a",
-            "def f():\n for _operation_1 in xs:\n  a, b = yield _operation_1\n  yield a",
+            (
+                "def f():\n for _operation_1 in xs:\n  try:\n   a, b = yield _operation_1\n"
+                "  except __import__('tonio').exceptions.EndOfChannel: continue\n  yield a"
+            ),
         ),
     ],
 )

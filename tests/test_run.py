@@ -186,17 +186,23 @@ def test_both_modules_export_the_same_objects() -> None:
     import tonio as plain
 
     assert sorted(tonio.__all__) == sorted([*plain.__all__, "yield_now"])
-    for name in set(plain.__all__) - {"io", "net", "time"}:
+    for name in set(plain.__all__) - {"io", "net", "sync", "time"}:
         assert getattr(plain, name) is getattr(tonio, name)
     for name in plain.time.__all__:
         assert getattr(plain.time, name) is getattr(tonio.time, name)
+    assert plain.sync.__all__ == tonio.sync.__all__
+    for name in set(plain.sync.__all__) - {"channel"}:
+        assert getattr(plain.sync, name) is getattr(tonio.sync, name)
+    assert plain.sync.channel.__all__ == tonio.sync.channel.__all__
+    for name in plain.sync.channel.__all__:
+        assert getattr(plain.sync.channel, name) is getattr(tonio.sync.channel, name)
     assert plain.io.register is tonio.io.register
     assert plain.net.socket.socket is tonio.net.socket.socket
     assert plain.net.socket.__all__ == tonio.net.socket.__all__
 
 
 def test_public_names_are_documented() -> None:
-    for module in (tonio, tonio.time, tonio.exceptions):
+    for module in (tonio, tonio.time, tonio.sync, tonio.sync.channel, tonio.exceptions):
         assert module.__doc__
         for name in module.__all__:
             assert getattr(module, name).__doc__, f"{module.__name__}.{name}"

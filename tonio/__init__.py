@@ -4,7 +4,7 @@ Coroutines are written as generators here (`yield tonio.sleep(1)`); `tonio.color
 `async def` (`await tonio.sleep(1)`).
 """
 
-from tonio import exceptions, io, net, time
+from tonio import exceptions, io, net, sync, time
 from tonio._core import (
     Event,
     Join,
@@ -50,5 +50,6 @@ __all__ = [
     "sleep",
     "spawn",
     "spawn_blocking",
+    "sync",
     "time",
 ]

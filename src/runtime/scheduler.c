@@ -243,7 +243,7 @@ static void
 pinned_push(Task *task)
 {
     Runtime *runtime = task_runtime(task);
-    Worker *worker = &runtime->workers[task->worker];
+    Worker *worker = &runtime->workers[task->stack->worker];
 
     if (worker == current_worker) {
         inject_queue_push(&worker->pinned, &task->run);
@@ -307,7 +307,7 @@ scheduler_wake_chain(TaskChain *chain)
     while (task != NULL) {
         Task *next = task_of(task->run.next);
         Runtime *runtime = task_runtime(task);
-        if (task->pins > 0) {
+        if (task->flags & TASK_PINNED) {
             pinned_push(task);
         }
         else if (worker != NULL && worker->runtime == runtime) {
@@ -336,7 +336,7 @@ scheduler_push(Runtime *runtime, Task *task)
 {
     Worker *worker = current_worker;
 
-    if (task->pins > 0) {
+    if (task->flags & TASK_PINNED) {
         pinned_push(task);
         return;
     }

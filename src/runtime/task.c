@@ -180,6 +180,8 @@ slab_add(Runtime *runtime, TaskCache *cache)
     slab->runtime = runtime;
     for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
         Task *task = &slab->tasks[i];
+        /* spread, because the memory may have been a slab of an earlier runtime */
+        task->serial = (uint32_t)runtime->serial * 2654435761u;
         atomic_init(&task->state, TASK_FREE);
         timer_node_init(&task->timer);
         list_node_init(&task->wait);
@@ -266,7 +268,6 @@ task_new(Runtime *runtime, TaskCache *cache, PyObject *coroutine)
     task->context = NULL;
     task->handle = NULL;
     task->index = 0;
-    task->pins = 0;
     /* release: whoever walks the slabs and sees an allocated task sees it initialised */
     atomic_store_explicit(&task->state, 0, memory_order_release);
     return task;
@@ -296,6 +297,7 @@ task_free(Runtime *runtime, TaskCache *cache, Task *task)
     Py_CLEAR(task->value);
     Py_CLEAR(task->operation);
     Py_CLEAR(task->context);
+    task->serial++;
     if (cache != NULL) {
         cache_give(runtime, cache, task);
     }
@@ -348,6 +350,7 @@ stack_reserve(Task *task)
     }
     if (task->stack == NULL) {
         stack->depth = 0;
+        stack->pins = 0;
     }
     stack->capacity = capacity;
     task->stack = stack;
@@ -389,6 +392,33 @@ task_push_bottom(Task *task, PyObject *host)
         stack->items[0] = host;
     }
     return 0;
+}
+
+int
+task_pin(Task *task, int worker)
+{
+    if (task->stack == NULL && stack_reserve(task) < 0) {
+        return -1;
+    }
+    if (!(task->flags & TASK_PINNED)) {
+        task->stack->pins = 0; /* of an earlier task in this memory */
+    }
+    if (task->stack->pins == UINT16_MAX) {
+        PyErr_SetString(PyExc_RecursionError, "blocks of pinned() are nested too deeply");
+        return -1;
+    }
+    task->stack->pins++;
+    task->stack->worker = (uint16_t)worker;
+    task->flags |= TASK_PINNED;
+    return 0;
+}
+
+void
+task_unpin(Task *task)
+{
+    if (--task->stack->pins == 0) {
+        task->flags &= (uint16_t)~TASK_PINNED;
+    }
 }
 
 PyObject *

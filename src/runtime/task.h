@@ -64,6 +64,7 @@ enum {
         << 5, /* it refused cancellation too often and is being closed by GeneratorExit */
     TASK_BARE = 1u
         << 6, /* `top` is a claimed operation that was not polled yet, with no coroutine around it */
+    TASK_PINNED = 1u << 7, /* only one worker may run it: stack->worker */
 };
 
 /* Several waits of one task at once (select). Each has a proxy: a task that never runs, in the wait queue in its host's
@@ -81,8 +82,10 @@ typedef struct WaitGroup {
     uint32_t winner_reason; /* stored before `winner`: TASK_COMPLETED or TASK_TIMED_OUT */
 } WaitGroup;
 
-/* What is below `top`. It stays with the task's memory when that is used again. */
+/* What is below `top`, and what few tasks need. It stays with the task's memory when that is used again. */
 typedef struct TaskStack {
+    uint16_t pins;   /* pinned() blocks that the task is in */
+    uint16_t worker; /* the only one that may run it then (TASK_PINNED) */
     uint32_t depth;
     uint32_t capacity;
     PyObject *items[]; /* owned, outermost first */
@@ -111,8 +114,7 @@ struct Task {
     PyObject *context;  /* owned or NULL: contextvars.Context */
     TaskHandle *handle; /* borrowed or NULL: what current_task() gave out */
     uint32_t index;     /* place among its completion's tasks */
-    uint16_t pins;      /* pinned() blocks that it is in */
-    uint16_t worker;    /* the only worker that may run it then */
+    uint32_t serial;    /* counts the tasks that this memory has been: tells two of them apart */
 };
 
 /* Tasks that somebody has claimed and is about to schedule, in order. */
@@ -239,6 +241,10 @@ int task_push(Task *task, PyObject *coroutine);
 /* Puts `host`, an operation that hosts what is above it (stolen, also on failure), below everything else. -1 with MemoryError or
  * RecursionError set. */
 int task_push_bottom(Task *task, PyObject *host);
+
+/* A block of pinned() begins and ends. -1 with an exception set. */
+int task_pin(Task *task, int worker);
+void task_unpin(Task *task);
 
 /* Takes the top off the stack: new reference, or NULL if there is none. */
 PyObject *task_take(Task *task);

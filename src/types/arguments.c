@@ -1,4 +1,4 @@
-/* Arguments: positional and keyword arguments of fast-call functions. */
+/* Arguments: positional and keyword arguments of fast-call functions, and whole numbers among them. */
 #include "types/types.h"
 
 int
@@ -39,5 +39,28 @@ arguments_parse(const char *function, const char *const *names, Py_ssize_t requi
             return -1;
         }
     }
+    return 0;
+}
+
+int
+size_from_object(PyObject *object, const char *argument, Py_ssize_t least, Py_ssize_t *size)
+{
+    int overflow;
+
+    if (!PyLong_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an integer, not %.200s", argument,
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
+    if (overflow > 0 || value > PY_SSIZE_T_MAX) {
+        PyErr_Format(PyExc_ValueError, "%s must be at most %zd", argument, PY_SSIZE_T_MAX);
+        return -1;
+    }
+    if (overflow < 0 || value < least) {
+        PyErr_Format(PyExc_ValueError, "%s must be at least %zd", argument, least);
+        return -1;
+    }
+    *size = (Py_ssize_t)value;
     return 0;
 }

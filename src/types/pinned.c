@@ -22,14 +22,15 @@ Pinned_enter(PyObject *object, PyObject *Py_UNUSED(args))
     if (task == NULL) {
         return NULL;
     }
-    if (self->task != NULL || task->pins == UINT16_MAX) {
+    if (self->task != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "pinned() was entered before: use a new one for each block");
         return NULL;
     }
+    if (task_pin(task, current_worker->id) < 0) {
+        return NULL;
+    }
     self->task = task;
-    task->pins++;
-    task->worker = (uint16_t)current_worker->id; /* the same as before if it was pinned */
     return Py_NewRef(object);
 }
 
@@ -48,7 +49,7 @@ Pinned_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UN
         return NULL;
     }
     self->task = NULL;
-    task->pins--;
+    task_unpin(task);
     Py_RETURN_FALSE;
 }
 

@@ -18,6 +18,11 @@ int pinned_module_init(PyObject *module);
 /* hosting.c; the running task: it is going to have scopes, which it must not outlive. -1 with an exception set. */
 int hosting_collect_task(Task *task);
 int socket_module_init(PyObject *module);
+int permits_module_init(PyObject *module);
+int lock_module_init(PyObject *module);
+int semaphore_module_init(PyObject *module);
+int barrier_module_init(PyObject *module);
+int channel_module_init(PyObject *module);
 int socket_resolve_module_init(PyObject *module);
 int descriptor_module_init(PyObject *module);
 
@@ -29,5 +34,8 @@ void runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *ot
  * `required` must be there. -1 with TypeError set. `names` ends with NULL. */
 int arguments_parse(const char *function, const char *const *names, Py_ssize_t required,
                     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
+
+/* Converts a whole number of at least `least`. -1 with TypeError or ValueError set, which name `argument`. */
+int size_from_object(PyObject *object, const char *argument, Py_ssize_t least, Py_ssize_t *size);
 
 #endif

@@ -27,7 +27,7 @@ from tonio import (
     spawn_blocking,
 )
 from tonio._core import yield_now
-from tonio.colored import io, net, time
+from tonio.colored import io, net, sync, time
 
 __all__ = [
     "Event",
@@ -53,6 +53,7 @@ __all__ = [
     "sleep",
     "spawn",
     "spawn_blocking",
+    "sync",
     "time",
     "yield_now",
 ]
