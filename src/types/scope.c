@@ -270,8 +270,11 @@ scope_absorbs(Scope *self, Task *task, PyObject *error)
 {
     /* relaxed: the exception came after it */
     if (error == NULL || !scope_was_cancelled(self) ||
-        !PyErr_GivenExceptionMatches(error, error_type(ERROR_CANCELLED)) ||
-        task_is_cancelled(task)) {
+        !PyErr_GivenExceptionMatches(error, error_type(ERROR_CANCELLED))) {
+        return false;
+    }
+    /* one from further out goes on, if it could be what came in here */
+    if (!cancel_scope_holds_off(&self->cancel) && task_is_cancelled(task)) {
         return false;
     }
     task->swallowed = 0;
