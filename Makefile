@@ -21,6 +21,15 @@ test: build ## run all tests: pytest, then the C unit tests
 	scripts/test_core.sh plain || status=$$?; \
 	exit $$status
 
+.PHONY: test-conformance
+test-conformance: build ## run CPython's own test_socket against TonIO's sockets
+	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)
+
+.PHONY: stress
+stress: build ## a million closes and many cancellations that race with parked tasks (minutes)
+	$(PYTHON) tests/stress/close_hammer.py 1000000
+	$(PYTHON) tests/stress/cancel_hammer.py 100000
+
 .PHONY: demo
 demo: build ## serve and fetch the standard library on all cores, compare every byte
 	$(PYTHON) examples/demo.py

@@ -115,6 +115,12 @@ step "configuring Python 3.13t" "$logs/configure" "770 ^checking" configure
 step "compiling Python 3.13t with $jobs jobs (some minutes)" "$logs/make" "283  -c " make -j "$jobs"
 step "installing Python 3.13t" "$logs/install" "" make install DESTDIR="$work/root"
 
+# Part of the interpreter's own tests, against which ours can be held (make test-conformance).
+tests="$work/root$prefix/share/cpython-tests/test"
+mkdir -p "$tests"
+cp -r "$work/source/Lib/test/__init__.py" "$work/source/Lib/test/support" \
+    "$work/source/Lib/test/test_socket.py" "$tests"
+
 # ---- proof and publication ----------------------------------------------------------------------
 
 prove() {

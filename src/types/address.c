@@ -300,7 +300,8 @@ unix_from_object(PyObject *object, const char *function, Address *address,
     }
     size_t length = (size_t)PyBytes_GET_SIZE(path);
     const char *text = PyBytes_AS_STRING(path);
-    bool abstract = length > 0 && text[0] == '\0';
+    /* an empty one is the name that the system chooses */
+    bool abstract = length == 0 || text[0] == '\0';
     AddressResult result = ADDRESS_ERROR;
     /* an abstract name may fill the field, a path needs its final zero */
     if (length > sizeof(un->sun_path) - (abstract ? 0 : 1)) {

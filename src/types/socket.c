@@ -273,7 +273,12 @@ Socket_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
         if (fd < 0) {
             return PyErr_SetFromErrno(PyExc_OSError);
         }
-        return socket_wrap(fd, family, type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), proto);
+        PyObject *self = socket_wrap(fd, family, type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), proto);
+        if (self != NULL && (type & SOCK_NONBLOCK)) {
+            /* the descriptor never blocks; that the operations do not wait has to be said */
+            atomic_store_explicit(&((Socket *)self)->timeout, 0.0, memory_order_relaxed);
+        }
+        return self;
     }
     if (PyFloat_Check(fileno)) {
         PyErr_SetString(PyExc_TypeError, "fileno must be an int, not float");
@@ -284,7 +289,7 @@ Socket_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (fd < 0) {
-        PyErr_SetString(PyExc_ValueError, "fileno must not be negative");
+        PyErr_SetString(PyExc_ValueError, "fileno must not be a negative file descriptor");
         return NULL;
     }
     /* what is not said the system knows; that it is a socket must be so in any case */

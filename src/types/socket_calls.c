@@ -334,6 +334,11 @@ Socket_sendfile(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObjec
     }
     if (values[3] == NULL) {
         seconds = atomic_load_explicit(&((Socket *)self)->timeout, memory_order_relaxed);
+        if (seconds == 0.0) {
+            PyErr_SetString(PyExc_ValueError,
+                            "sendfile() needs time: it cannot be used with settimeout(0)");
+            return NULL;
+        }
     }
     PyObject *function = sendfile_function();
     PyObject *timeout = seconds < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seconds);

@@ -103,6 +103,7 @@ Socket_setsockopt(PyObject *object, PyObject *args)
     unsigned int length = 0;
     Py_buffer buffer = {.buf = NULL};
     int number = 0;
+    uint64_t wide = 0;
     PyObject *result;
 
     if (!PyArg_ParseTuple(args, "iiO|I:setsockopt", &level, &option, &value, &length)) {
@@ -115,7 +116,14 @@ Socket_setsockopt(PyObject *object, PyObject *args)
             "setsockopt(): value must be an int or bytes, or None together with optlen");
         return NULL;
     }
-    if (PyLong_Check(value)) {
+    if (PyLong_Check(value) && self->family == AF_VSOCK) {
+        /* its options are twice as wide */
+        wide = PyLong_AsUnsignedLongLong(value);
+        if (wide == (uint64_t)-1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    else if (PyLong_Check(value)) {
         number = PyLong_AsInt(value);
         if (number == -1 && PyErr_Occurred()) {
             return NULL;
@@ -134,6 +142,9 @@ Socket_setsockopt(PyObject *object, PyObject *args)
         result = plain_result(
             self, setsockopt(self->fd, level, option, buffer.buf, (socklen_t)buffer.len));
     }
+    else if (self->family == AF_VSOCK) {
+        result = plain_result(self, setsockopt(self->fd, level, option, &wide, sizeof(wide)));
+    }
     else {
         result = plain_result(self, setsockopt(self->fd, level, option, &number, sizeof(number)));
     }
@@ -151,6 +162,7 @@ Socket_getsockopt(PyObject *object, PyObject *args)
     int option;
     int size = 0;
     int number = 0;
+    uint64_t wide = 0;
     char bytes[1024];
     socklen_t length;
     PyObject *done;
@@ -165,13 +177,17 @@ Socket_getsockopt(PyObject *object, PyObject *args)
     if (!socket_enter(self)) {
         return NULL;
     }
-    length = size == 0 ? sizeof(number) : (socklen_t)size;
-    done = plain_result(
-        self, getsockopt(self->fd, level, option, size == 0 ? (void *)&number : bytes, &length));
+    bool is_wide = size == 0 && self->family == AF_VSOCK;
+    void *room = is_wide ? (void *)&wide : size == 0 ? (void *)&number : bytes;
+    length = is_wide ? sizeof(wide) : size == 0 ? sizeof(number) : (socklen_t)size;
+    done = plain_result(self, getsockopt(self->fd, level, option, room, &length));
     if (done == NULL) {
         return NULL;
     }
     Py_DECREF(done);
+    if (is_wide) {
+        return PyLong_FromUnsignedLongLong(wide);
+    }
     return size == 0 ? PyLong_FromLong(number)
                      : PyBytes_FromStringAndSize(bytes, (Py_ssize_t)length);
 }

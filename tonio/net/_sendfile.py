@@ -73,11 +73,13 @@ def sendfile(
     if "b" not in getattr(file, "mode", "b"):
         raise ValueError("sendfile(): the file must be open in binary mode")
     if sock.type != SOCK_STREAM:
-        raise ValueError("sendfile(): only a stream socket can send a file")
-    if not isinstance(offset, int) or not (count is None or isinstance(count, int)):
-        raise TypeError("sendfile(): offset and count must be ints")
+        raise ValueError("sendfile(): only a SOCK_STREAM socket can send a file")
+    if not isinstance(offset, int):
+        raise TypeError(f"sendfile(): offset must be an int, not {type(offset).__name__}")
     if offset < 0:
         raise ValueError("sendfile(): offset must not be negative")
+    if count is not None and not isinstance(count, int):
+        raise TypeError(f"sendfile(): count must be a positive integer, not {type(count).__name__}")
     if count is not None and count <= 0:
-        raise ValueError("sendfile(): count must be positive")
+        raise ValueError("sendfile(): count must be a positive integer")
     return delegate(_send(sock, file, offset, count, timeout))
