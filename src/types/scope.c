@@ -19,7 +19,6 @@
 #include "types/types.h"
 
 static PyTypeObject Scope_Type;
-static PyTypeObject ScopeWait_Type;
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
@@ -157,15 +156,7 @@ scope_attach(Scope *self, Task *task)
 
 /* ---- entering and leaving -------------------------------------------------------------------------------- */
 
-static ScopeState
-scope_state(Scope *self)
-{
-    /* acquire: who sees it entered sees what was stored before */
-    return (ScopeState)atomic_load_explicit(&self->cancel.state, memory_order_acquire);
-}
-
-/* The present task becomes the host. -1 with an exception set. */
-static int
+int
 scope_enter(Scope *self, Task *task)
 {
     uint64_t deadline;
@@ -221,8 +212,7 @@ scope_close_inner(CancelScope *scope, Task *task)
     }
 }
 
-/* The host leaves the block, with an exception or (NULL) without. -1 with an exception set if it may not. */
-static int
+int
 scope_leave(Scope *self, Task *task, PyObject *error)
 {
     CancelScope *inner = task->scope;
@@ -264,8 +254,7 @@ scope_leave(Scope *self, Task *task, PyObject *error)
     return 0;
 }
 
-/* The host has left: is the exception of its body this scope's own cancellation, which ends here? */
-static bool
+bool
 scope_absorbs(Scope *self, Task *task, PyObject *error)
 {
     /* relaxed: the exception came after it */
@@ -282,8 +271,7 @@ scope_absorbs(Scope *self, Task *task, PyObject *error)
     return true;
 }
 
-/* For fail_after(): sets TimeoutError, once, if the time was up and that had an effect. */
-static bool
+bool
 scope_times_out(Scope *self)
 {
     if (!self->fails || self->told ||
@@ -294,209 +282,6 @@ scope_times_out(Scope *self)
     self->told = true;
     PyErr_SetString(PyExc_TimeoutError, "what fail_after() limits took longer than that");
     return true;
-}
-
-/* ---- waiting for its end --------------------------------------------------------------------------------- */
-
-typedef enum ScopeStep { SCOPE_ENTERS, SCOPE_EXITS, SCOPE_IS_AWAITED, SCOPE_WAITS } ScopeStep;
-
-/* The operation behind `async with` (entering, leaving) and `yield scope()`. */
-typedef struct ScopeWait {
-    Operation base;
-    Scope *scope;        /* owned */
-    CancelScope *target; /* borrowed: what of it is waited for */
-    PyObject *error;     /* owned or NULL: the exception that left the block */
-    PyObject *errors;    /* owned: collected so far */
-    uint8_t step;        /* ScopeStep */
-    bool exits;          /* it is the end of `async with` */
-    bool cancelled;      /* the host was cancelled meanwhile */
-} ScopeWait;
-
-/* Everything in the scope has ended: what comes out of it. */
-static OperationResult
-scope_settle(ScopeWait *op, Task *task, PyObject **result)
-{
-    Scope *self = op->scope;
-    PyObject *error = op->error;
-    bool forced = self->forced;
-
-    scope_end(self, op->errors);
-    bool absorbed = scope_absorbs(self, task, error);
-    if (absorbed) {
-        error = NULL;
-    }
-    Py_ssize_t failed = PyList_GET_SIZE(op->errors);
-    if (error != NULL && error_ends_run(error)) {
-        for (Py_ssize_t i = 0; i < failed; i++) {
-            error_report(PyList_GET_ITEM(op->errors, i),
-                         "in a task of a scope that the end of the run has left");
-        }
-        failed = 0;
-    }
-    if (failed > 0) {
-        if (error != NULL && !error_is_cancelled(error) &&
-            PyList_Insert(op->errors, 0, error) < 0) {
-            return OPERATION_ERROR;
-        }
-        scope_raise(op->errors);
-        return OPERATION_ERROR;
-    }
-    if (error == NULL && scope_times_out(self)) {
-        return OPERATION_ERROR;
-    }
-    if (error == NULL && op->cancelled && task_is_cancelled(task)) {
-        error_set_cancelled();
-        return OPERATION_ERROR;
-    }
-    *result = !op->exits ? Py_None : absorbed || (forced && error == NULL) ? Py_True : Py_False;
-    return OPERATION_READY;
-}
-
-static OperationResult
-scope_poll(Operation *base, Task *task, PyObject **result)
-{
-    ScopeWait *op = (ScopeWait *)base;
-    Scope *self = op->scope;
-
-    switch ((ScopeStep)op->step) {
-    case SCOPE_ENTERS:
-        if (scope_enter(self, task) < 0) {
-            return OPERATION_ERROR;
-        }
-        *result = Py_NewRef(self);
-        return OPERATION_READY;
-    case SCOPE_EXITS:
-        if (scope_leave(self, task, op->error) < 0) {
-            return OPERATION_ERROR;
-        }
-        break;
-    case SCOPE_IS_AWAITED:
-        if (scope_state(self) == SCOPE_NEW || scope_state(self) == SCOPE_OPEN) {
-            PyErr_SetString(
-                PyExc_RuntimeError,
-                scope_state(self) == SCOPE_NEW
-                    ? "the scope was not entered: there is nothing to wait for"
-                    : "the scope's block has not ended: yield or await scope() after it");
-            return OPERATION_ERROR;
-        }
-        if (scope_state(self) == SCOPE_CLOSED && self->cancel.host != task) {
-            PyErr_SetString(
-                PyExc_RuntimeError,
-                "scope() is waited for by the task that entered the scope, not by another one");
-            return OPERATION_ERROR;
-        }
-        break;
-    case SCOPE_WAITS:
-        break;
-    }
-    if (op->step != SCOPE_WAITS) {
-        if (scope_state(self) == SCOPE_ENDED) {
-            *result = op->exits ? Py_False : Py_None;
-            return OPERATION_READY;
-        }
-        op->errors = PyList_New(0);
-        if (op->errors == NULL) {
-            return OPERATION_ERROR; /* it is collected by what is around it */
-        }
-        op->target = &self->cancel;
-        op->step = SCOPE_WAITS;
-    }
-    if (!cancel_scope_collect(&self->cancel, &op->target, op->errors)) {
-        return OPERATION_PENDING;
-    }
-    return scope_settle(op, task, result);
-}
-
-static OperationResult
-scope_arm(Operation *base, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
-{
-    return cancel_scope_arm(((ScopeWait *)base)->target) ? OPERATION_PARKED : OPERATION_PENDING;
-}
-
-static void
-scope_detach(Operation *base, Task *Py_UNUSED(task))
-{
-    cancel_scope_disarm(((ScopeWait *)base)->target);
-}
-
-static OperationResult
-scope_cancelled(Operation *base, Task *Py_UNUSED(task))
-{
-    ScopeWait *op = (ScopeWait *)base;
-
-    if (op->step == SCOPE_ENTERS) {
-        return OPERATION_READY;
-    }
-    op->cancelled = true; /* those in the scope are told by whoever cancelled */
-    return OPERATION_PENDING;
-}
-
-static PyObject *
-scope_describe(Operation *base)
-{
-    return PyUnicode_FromFormat("the end of %R", ((ScopeWait *)base)->scope);
-}
-
-static const OperationClass scope_wait_class = {
-    .name = "the end of a scope",
-    .describe = scope_describe,
-    .poll = scope_poll,
-    .arm = scope_arm,
-    .detach = scope_detach,
-    .cancelled = scope_cancelled,
-    .settles = true,
-};
-
-static void
-ScopeWait_dealloc(PyObject *object)
-{
-    ScopeWait *op = (ScopeWait *)object;
-
-    PyObject_GC_UnTrack(object);
-    operation_dealloc_warn(&op->base);
-    Py_XDECREF(op->error);
-    Py_XDECREF(op->errors);
-    Py_DECREF(op->scope);
-    PyObject_GC_Del(object);
-}
-
-static int
-ScopeWait_traverse(PyObject *object, visitproc visit, void *arg)
-{
-    ScopeWait *op = (ScopeWait *)object;
-
-    Py_VISIT(op->scope);
-    Py_VISIT(op->error);
-    Py_VISIT(op->errors);
-    return 0;
-}
-
-static PyTypeObject ScopeWait_Type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "tonio._core.ScopeWait",
-    .tp_basicsize = sizeof(ScopeWait),
-    .tp_flags = Py_TPFLAGS_HAVE_GC,
-    .tp_dealloc = ScopeWait_dealloc,
-    .tp_traverse = ScopeWait_traverse,
-};
-
-static PyObject *
-scope_wait_new(PyObject *scope, ScopeStep step, PyObject *error)
-{
-    ScopeWait *op = PyObject_GC_New(ScopeWait, &ScopeWait_Type);
-
-    if (op == NULL) {
-        return NULL;
-    }
-    operation_init(&op->base, &scope_wait_class, OPERATION_NEW, -1.0);
-    op->scope = (Scope *)Py_NewRef(scope);
-    op->target = NULL;
-    op->error = error == NULL || error == Py_None ? NULL : Py_NewRef(error);
-    op->errors = NULL;
-    op->step = (uint8_t)step;
-    op->exits = step == SCOPE_EXITS;
-    op->cancelled = false;
-    PyObject_GC_Track(op);
-    return (PyObject *)op;
 }
 
 /* ---- spawning -------------------------------------------------------------------------------------------- */

@@ -46,6 +46,35 @@ Join *scope_take_ended(Scope *self);
 /* The host: closes what was opened in its innermost scopes, down to `scope`, and not closed. */
 void scope_close_inner(CancelScope *scope, Task *task);
 
+/* Its state, as seen by any thread. */
+static inline ScopeState
+scope_state(Scope *self)
+{
+    /* acquire: who sees it entered sees what was stored before */
+    return (ScopeState)atomic_load_explicit(&self->cancel.state, memory_order_acquire);
+}
+
+/* The running task becomes the host. -1 with an exception set. */
+int scope_enter(Scope *self, Task *task);
+
+/* The host leaves the block, with an exception or (NULL) without. -1 with an exception set if it may not. */
+int scope_leave(Scope *self, Task *task, PyObject *error);
+
+/* The host has left: is the exception of its body this scope's own cancellation, which ends here? */
+bool scope_absorbs(Scope *self, Task *task, PyObject *error);
+
+/* For fail_after(): sets TimeoutError, once, if the time was up and that had an effect. */
+bool scope_times_out(Scope *self);
+
+/* ---- scope_wait.c ---------------------------------------------------------------------------------------- */
+
+typedef enum ScopeStep { SCOPE_ENTERS, SCOPE_EXITS, SCOPE_IS_AWAITED, SCOPE_WAITS } ScopeStep;
+
+extern PyTypeObject ScopeWait_Type;
+
+/* An operation that enters, leaves (with `error`, NULL or None for none) or awaits a scope. New reference or NULL. */
+PyObject *scope_wait_new(PyObject *scope, ScopeStep step, PyObject *error);
+
 /* Sets the exception that stands for a list of errors: a group of them. */
 void scope_raise(PyObject *errors);
 
