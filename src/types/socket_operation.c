@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "types/socket.h"
 #include "types/types.h"
 
+#define COPIED_BYTES 16384u /* up to here receiving into a scratch buffer and copying is cheaper */
 #define SENDFILE_MOST (1u << 30) /* bytes in one call; the system takes no more than 2 GiB */
 
 static PyTypeObject SocketOperation_Type;
@@ -101,14 +103,13 @@ sockaddr(Address *address)
 
 /* Receives into memory; with `address`, tells where from. */
 static ssize_t
-receive(SocketOperation *op, void *memory, Address *address)
+receive(SocketOperation *op, void *memory, size_t size, Address *address)
 {
     if (address == NULL) {
-        return recv(op->socket->fd, memory, op->size, op->flags);
+        return recv(op->socket->fd, memory, size, op->flags);
     }
     address->length = sizeof(address->storage);
-    return recvfrom(op->socket->fd, memory, op->size, op->flags, sockaddr(address),
-                    &address->length);
+    return recvfrom(op->socket->fd, memory, size, op->flags, sockaddr(address), &address->length);
 }
 
 /* Bytes that were received; with `address` a tuple of them and it. */
@@ -122,6 +123,22 @@ received(PyObject *data, const Address *address)
     return from == NULL ? (Py_DECREF(data), NULL) : Py_BuildValue("(NN)", data, from);
 }
 
+/* How much room a receive needs. A stream that has got much asks for what is there, which costs a call but saves the copy into
+ * an object of the right size; what comes later than that makes an event of its own. */
+static size_t
+room_for_receive(SocketOperation *op)
+{
+    int available;
+
+    if (op->size <= COPIED_BYTES || op->socket->type != SOCK_STREAM || op->flags != 0 ||
+        ioctl(op->socket->fd, FIONREAD, &available) < 0) {
+        return op->size;
+    }
+    /* nothing: it is the end, or comes just now */
+    size_t most = (size_t)available < COPIED_BYTES ? COPIED_BYTES : (size_t)available;
+    return op->size < most ? op->size : most;
+}
+
 static PyObject *
 call_recv(SocketOperation *op, ssize_t *count, Address *address)
 {
@@ -129,10 +146,11 @@ call_recv(SocketOperation *op, ssize_t *count, Address *address)
     PyObject *bytes;
 
     /* relaxed: a hint */
-    if (op->size <= WORKER_SCRATCH &&
-        atomic_load_explicit(&self->last_received, memory_order_relaxed) < 16384) {
+    bool little = atomic_load_explicit(&self->last_received, memory_order_relaxed) < COPIED_BYTES;
+    size_t room = little && op->size <= WORKER_SCRATCH ? op->size : room_for_receive(op);
+    if (room <= (little ? WORKER_SCRATCH : COPIED_BYTES)) {
         char *scratch = current_worker->scratch;
-        *count = receive(op, scratch, address);
+        *count = receive(op, scratch, room, address);
         if (*count < 0) {
             return NULL;
         }
@@ -141,19 +159,19 @@ call_recv(SocketOperation *op, ssize_t *count, Address *address)
                                                                              : *count);
     }
     else {
-        bytes = receive_room(op->size);
+        bytes = receive_room(room);
         if (bytes == NULL) {
             *count = 0;
             return NULL;
         }
-        *count = receive(op, PyBytes_AS_STRING(bytes), address);
+        *count = receive(op, PyBytes_AS_STRING(bytes), room, address);
         if (*count < 0) {
             int error = errno;
             Py_DECREF(bytes);
             errno = error;
             return NULL;
         }
-        if ((size_t)*count < op->size) {
+        if ((size_t)*count < room) {
             _PyBytes_Resize(&bytes, *count);
         }
     }
@@ -306,7 +324,7 @@ operation_call(SocketOperation *op, PollSource *source, ssize_t *count, bool *pa
     case CALL_RECV_INTO:
     case CALL_RECVFROM_INTO: {
         Address *address = op->call == CALL_RECV_INTO ? NULL : &from;
-        *count = receive(op, op->buffer.buf, address);
+        *count = receive(op, op->buffer.buf, op->size, address);
         *partial = *count >= 0 && (size_t)*count < op->size;
         return *count < 0 ? NULL : received(PyLong_FromSsize_t(*count), address);
     }
