@@ -792,6 +792,7 @@ INTERRUPTED = """
     async def main():
         try:
             tonio.spawn(wait("task"), wait("task"))
+            tonio.spawn.without_tracking(tonio.time.sleep_forever())  # or "event" is a deadlock
             await tonio.sleep(0.01)
             say("ready")
             await wait("nested")

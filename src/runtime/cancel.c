@@ -103,6 +103,10 @@ cancel_scope_close(CancelScope *scope, Task *task)
 {
     scope_set_state(scope, SCOPE_CLOSED);
     task->scope = scope->parent;
+    /* relaxed: who takes a shield away later asks again */
+    if (atomic_load_explicit(&scope->shield, memory_order_relaxed)) {
+        task_keep_cancel_request(task); /* what was held off may be in force from here */
+    }
 }
 
 /* From here the scope is in no list of spreading cancellations, and nobody is at it. */

@@ -149,6 +149,16 @@ task_set_uncancellable(Task *task)
 }
 
 void
+task_clear_uncancellable(Task *task)
+{
+    /* relaxed: as above */
+    if (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_UNCANCELLABLE) {
+        atomic_fetch_and_explicit(&task->state, ~(uint32_t)TASK_UNCANCELLABLE,
+                                  memory_order_relaxed);
+    }
+}
+
+void
 task_clear_cancel_request(Task *task)
 {
     /* acquire: pairs with the release in task_request_cancel */

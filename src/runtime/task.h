@@ -167,8 +167,9 @@ uint32_t task_wait_reason(Task *task);
  * what keeps the timer and the completer, if they come too late, from ending the next wait instead of this one. */
 void task_wait_clear(Task *task);
 
-/* Owner. Makes the next wait deaf to cancellation. */
+/* Owner. Makes the next wait deaf to cancellation; takes that back, if there was no wait. */
 void task_set_uncancellable(Task *task);
+void task_clear_uncancellable(Task *task);
 
 /* Owner. The request bit: is it set, take it away (acquiring what was stored before it was set), put it back. */
 static inline bool

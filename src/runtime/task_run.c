@@ -164,6 +164,7 @@ task_give_way(Worker *worker, Task *task)
 static Step
 operation_outcome(Task *task, OperationResult result, PyObject **value)
 {
+    task_clear_uncancellable(task); /* it may have had to wait no more */
     if (task->flags & TASK_CANCELLING) {
         /* what it waited for has ended; an error of its own goes before the cancellation */
         task->flags &= (uint16_t)~TASK_CANCELLING;
@@ -205,6 +206,17 @@ operation_give_way(Worker *worker, Task *task, PyObject **value)
                : operation_outcome(task, OPERATION_ERROR, value);
 }
 
+/* The time of an operation, which is in no queue, is up. */
+static OperationResult
+operation_time_out(Operation *op, Task *task, PyObject **value)
+{
+    if (op->cls->timed_out != NULL) {
+        return op->cls->timed_out(op, task, value);
+    }
+    operation_set_timed_out(op);
+    return OPERATION_ERROR;
+}
+
 /* The present wait was claimed (reason) or cannot begin (a cancellation is in force): takes the task out of it. */
 static Step
 task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
@@ -232,12 +244,7 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
         break;
     case TASK_TIMED_OUT:
         task->swallowed = 0;
-        if (op->cls->timed_out != NULL) {
-            result = op->cls->timed_out(op, task, value);
-        }
-        else {
-            operation_set_timed_out(op);
-        }
+        result = operation_time_out(op, task, value);
         break;
     default: /* TASK_CANCELLED */
         /* if none is in force (the scope was left or changed meanwhile) it waits again; if one was delivered it goes on */
@@ -264,6 +271,16 @@ task_park(Worker *worker, Task *task, PyObject **value)
     OperationResult result;
     uint32_t reason;
 
+    if (op->timeout == 0.0 && op->deadline == 0) {
+        /* no time to wait at all: that is no wait, and no point of cancellation */
+        if (op->cls->detach != NULL) {
+            op->cls->detach(op, task);
+        }
+        op->deadline = 1; /* should it want to wait again: it is over */
+        result = operation_time_out(op, task, value);
+        return result == OPERATION_PENDING ? task_poll(worker, task, op, value)
+                                           : operation_outcome(task, result, value);
+    }
     result = op->cls->arm(op, task, value);
     if (result == OPERATION_PENDING) {
         return task_poll(worker, task, op, value);

@@ -247,6 +247,9 @@ scope_leave(Scope *self, Task *task, PyObject *error)
         return -1;
     }
     cancel_scope_close(&self->cancel, task);
+    if (scope_was_cancelled(self) && !task_is_cancelled(task)) {
+        task->swallowed = 0; /* what it caught is over */
+    }
     if (error != NULL) {
         bool passes_on = error_is_cancelled(error);
         cancel_scope_cancel(&self->cancel, passes_on ? SCOPE_DESERTED : SCOPE_CANCELLED);
@@ -266,7 +269,6 @@ scope_absorbs(Scope *self, Task *task, PyObject *error)
     if (!cancel_scope_holds_off(&self->cancel) && task_is_cancelled(task)) {
         return false;
     }
-    task->swallowed = 0;
     atomic_store_explicit(&self->took_effect, true, memory_order_relaxed);
     return true;
 }

@@ -24,6 +24,8 @@
 #include "types/types.h"
 
 #define COPIED_BYTES 16384u /* up to here receiving into a scratch buffer and copying is cheaper */
+#define HUGE_BYTES                                                                                 \
+    (1u << 30) /* from here a receive fails as soon as there is no memory for so much */
 #define SENDFILE_MOST (1u << 30) /* bytes in one call; the system takes no more than 2 GiB */
 
 static PyTypeObject SocketOperation_Type;
@@ -130,8 +132,8 @@ room_for_receive(SocketOperation *op)
 {
     int available;
 
-    if (op->size <= COPIED_BYTES || op->socket->type != SOCK_STREAM || op->flags != 0 ||
-        ioctl(op->socket->fd, FIONREAD, &available) < 0) {
+    if (op->size <= COPIED_BYTES || op->size >= HUGE_BYTES || op->socket->type != SOCK_STREAM ||
+        op->flags != 0 || ioctl(op->socket->fd, FIONREAD, &available) < 0) {
         return op->size;
     }
     /* nothing: it is the end, or comes just now */
