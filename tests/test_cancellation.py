@@ -218,7 +218,7 @@ async def test_catching_it_for_ever() -> None:
         finally:
             counts["finally"] += 1
 
-    with pytest.warns(RuntimeWarning, match="stubborn"):
+    with pytest.warns(RuntimeWarning, match="stubborn"):  # noqa: PT031
         async with tonio.scope() as scope:
             scope.spawn(stubborn())
             await tonio.sleep(0.001)

@@ -53,7 +53,9 @@ scope_settle(ScopeWait *op, Task *task, PyObject **result)
     if (error == NULL && scope_times_out(self)) {
         return OPERATION_ERROR;
     }
-    if (error == NULL && op->cancelled && task_is_cancelled(task)) {
+    /* the wait counts as inside of the scope: behind its shield */
+    if (error == NULL && op->cancelled && !cancel_scope_holds_off(&self->cancel) &&
+        task_is_cancelled(task)) {
         error_set_cancelled();
         return OPERATION_ERROR;
     }
