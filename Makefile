@@ -30,6 +30,15 @@ stress: build ## a million closes and many cancellations that race with parked t
 	$(PYTHON) tests/stress/close_hammer.py 1000000
 	$(PYTHON) tests/stress/cancel_hammer.py 100000
 
+.PHONY: test-scopes-long
+test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
+	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest --timeout 900 tests/test_scope_programs.py
+
+.PHONY: test-races
+test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
+	$(PYTHON) tests/stress/cancel_races.py 1000000
+	$(PYTHON) tests/stress/interrupts.py 100
+
 .PHONY: demo
 demo: build ## serve and fetch the standard library on all cores, compare every byte
 	$(PYTHON) examples/demo.py

@@ -206,7 +206,7 @@ join_take_errors(Join *self, PyObject *errors)
 
 /* Raises what the parts have raised. */
 static OperationResult
-join_raise(Join *self)
+join_raise(Join *self, Task *task)
 {
     PyObject *list;
     PyObject *group = NULL;
@@ -217,6 +217,11 @@ join_raise(Join *self)
     atomic_store_explicit(&self->retrieved, true, memory_order_relaxed);
     if (self->plain_error && self->errors != NULL) {
         PyErr_SetRaisedException(Py_NewRef(self->errors->error));
+        return OPERATION_ERROR;
+    }
+    if (self->errors == NULL && task_is_cancelled(task)) {
+        /* most likely by the same cancellation: then that is what happens to the waiter */
+        error_set_cancelled();
         return OPERATION_ERROR;
     }
     if (self->errors == NULL) {
@@ -258,7 +263,7 @@ join_raise(Join *self)
 }
 
 static OperationResult
-join_poll(Operation *op, Task *Py_UNUSED(task), PyObject **result)
+join_poll(Operation *op, Task *task, PyObject **result)
 {
     Join *self = (Join *)op;
 
@@ -267,7 +272,7 @@ join_poll(Operation *op, Task *Py_UNUSED(task), PyObject **result)
         return OPERATION_PENDING;
     }
     if (self->errors != NULL || self->cancelled) {
-        return join_raise(self);
+        return join_raise(self, task);
     }
     *result = Py_NewRef(self->result != NULL ? self->result : Py_None);
     return OPERATION_READY;

@@ -68,6 +68,9 @@ select_settle(Select *self, PyObject **result)
         Py_CLEAR(self->tasks);
     }
     Py_ssize_t count = self->errors == NULL ? 0 : PyList_GET_SIZE(self->errors);
+    if (count > 0 && error != NULL && error_is_cancelled(error)) {
+        error = NULL; /* the failures are graver, and the cancellation comes again */
+    }
     if (count > 0 && (error != NULL || count > 1)) {
         if (error == NULL || PyList_Insert(self->errors, 0, error) == 0) {
             scope_raise(self->errors);
