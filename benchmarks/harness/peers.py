@@ -20,7 +20,7 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.machine import BUILD, cache_folder
+from harness.machine import BENCHMARKS, BUILD, cache_folder
 from harness.processes import environment
 
 FAILURE_LIFETIME = 24 * 3600
@@ -47,9 +47,24 @@ print(tonio._core.__file__)
 """
 
 
+# Echo servers in other languages: the folder of the source, how to ask for the compiler's version,
+# and how to build the program into a target.
+NATIVE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "go": ("go_echo", ("go", "version"), ("go", "build", "-o", "{target}", ".")),
+    "tokio": (
+        "tokio_echo",
+        ("cargo", "--version"),
+        ("cargo", "build", "--release", "--target-dir", "{target}.build"),
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """An interpreter with a library, or the reason why there is none."""
+    """An interpreter with a library, or the reason why there is none.
+
+    Of a peer in another language `python` is its echo server.
+    """
 
     name: str
     python: Path
@@ -125,6 +140,36 @@ def installed(name: str, *, refresh: bool, say: Callable[[str], None]) -> Peer:
     return peer
 
 
+def built(name: str, *, say: Callable[[str], None]) -> Peer:
+    """An echo server in another language, compiled from a copy of its source if it changed."""
+    folder, version, build = NATIVE[name]
+    source = BENCHMARKS / "peers" / folder
+    work = cache_folder() / "peers" / folder
+    target = work / "bin" / folder
+    try:
+        asked = subprocess.run(version, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return Peer(name, target, problem=f"there is no {version[0]} here")
+    newest = max(file.stat().st_mtime for file in source.rglob("*") if file.is_file())
+    if not target.exists() or target.stat().st_mtime < newest:
+        say(f"building the peer {name} (once) ...")
+        shutil.rmtree(work / "source", ignore_errors=True)
+        shutil.copytree(source, work / "source")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [part.format(target=target) for part in build]
+        log = work / "build.log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                command, cwd=work / "source", stdout=output, stderr=output, check=False
+            )
+        if done.returncode != 0:
+            return Peer(name, target, problem=f"cannot be built, see {log}")
+        if name == "tokio":
+            shutil.copy2(Path(f"{target}.build") / "release" / folder, target)
+        os.utime(target)
+    return Peer(name, target, version=asked.stdout.strip())
+
+
 def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
     """All peers by name; `python` is the plain interpreter, `project` has this project."""
     peers = {
@@ -136,4 +181,6 @@ def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
             peers[name] = probe(name, Path(other))
         else:
             peers[name] = installed(name, refresh=refresh, say=say)
+    for name in NATIVE:
+        peers[name] = built(name, say=say)
     return peers

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.machine import PROGRAMS
-from harness.peers import Peer
+from harness.peers import NATIVE, Peer
 from harness.processes import Command, run, server
 from harness.report import Table, plain, rate, with_range
 from harness.results import Goal, Results
@@ -231,6 +231,8 @@ class Echo(Suite):
             Contender(RAW_C, C_PROGRAM),
             Contender("TonIO await", "project", ("tonio-await",)),
             Contender("TonIO yield", "project", ("tonio-yield",)),
+            Contender("tokio", "tokio"),
+            Contender("Go", "go"),
             Contender("uvloop Protocol", "uvloop", ("uvloop-protocol",)),
         ]
         if not self._cases[case].everyone:
@@ -298,6 +300,8 @@ def under_load(
     """Starts the contender's echo server and puts load on it from the other core."""
     if contender.peer == C_PROGRAM:
         command: Command = [bench.c_programs["epoll_echo"], str(receive_size)]
+    elif contender.peer in NATIVE:
+        command = [bench.peers[contender.peer].python, str(receive_size)]
     else:
         command = bench.command(contender, "echo_server.py", "--receive-size", receive_size)
     with server(command, bench.core(contender)) as (process, port):

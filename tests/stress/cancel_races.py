@@ -139,8 +139,10 @@ class Races:
             async with lock:
                 inside.append(number)
                 assert inside == [number]
-                await tonio.yield_now()
-                inside.remove(number)
+                try:
+                    await tonio.yield_now()
+                finally:
+                    inside.remove(number)
             return number
 
         await self.batch(use, lambda _: None)
