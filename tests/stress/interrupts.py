@@ -18,9 +18,10 @@ THREADS = (1, 4)
 MOST_SECONDS = 1.0
 
 PROGRAM = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 import tonio.colored as tonio
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 state, threads = sys.argv[1], int(sys.argv[2])
 
 def say(what):
