@@ -15,6 +15,7 @@ static const char *const names[ERROR_TYPES] = {
     [ERROR_RESOURCE_CLOSED] = "ResourceClosed",
     [ERROR_RESOURCE_BUSY] = "ResourceBusy",
     [ERROR_END_OF_CHANNEL] = "EndOfChannel",
+    [ERROR_LAGGED] = "Lagged",
 };
 
 PyObject *

@@ -19,6 +19,7 @@ typedef enum ErrorType {
     ERROR_RESOURCE_CLOSED,
     ERROR_RESOURCE_BUSY,
     ERROR_END_OF_CHANNEL,
+    ERROR_LAGGED,
     ERROR_TYPES,
 } ErrorType;
 

@@ -34,6 +34,12 @@ core_exec(PyObject *module)
         semaphore_module_init,
         barrier_module_init,
         channel_module_init,
+        condition_module_init,
+        rwlock_module_init,
+        once_module_init,
+        hub_module_init,
+        broadcast_module_init,
+        watch_module_init,
     };
     /* clang-format on */
 

@@ -6,6 +6,7 @@ __all__ = [
     "CancelledError",
     "DeadlockError",
     "EndOfChannel",
+    "Lagged",
     "ResourceBroken",
     "ResourceBusy",
     "ResourceClosed",
@@ -46,6 +47,14 @@ class ResourceBroken(Exception):
 
 class EndOfChannel(ResourceBroken):
     """No message is left and none will come."""
+
+
+class Lagged(Exception):
+    """A receiver of a broadcast was too slow: `missed` messages were overwritten before it came."""
+
+    def __init__(self, missed: int) -> None:
+        super().__init__(f"{missed} messages were missed")
+        self.missed = missed
 
 
 class ResourceClosed(Exception):

@@ -34,6 +34,7 @@ typedef enum Transfer {
     TRANSFER_CLOSED, /* this handle is closed */
     TRANSFER_BROKEN, /* send: no receiver is left */
     TRANSFER_ENDED,  /* receive: no message and no sender is left */
+    TRANSFER_LAGGED, /* receive, hub.c: messages were missed */
     TRANSFER_GROWS,  /* send: the ring has to grow first (only inside channel.c) */
     TRANSFER_FAILED, /* out of memory; an exception is set */
 } Transfer;

@@ -26,16 +26,10 @@ static _Thread_local char thread_owner;
 
 /* ---- owners ---------------------------------------------------------------------------------------------- */
 
-static Owner
+Owner
 owner_of(const Task *task)
 {
     return (Owner){task, task->serial};
-}
-
-static bool
-owner_equal(Owner a, Owner b)
-{
-    return a.who == b.who && a.serial == b.serial;
 }
 
 static Task *
@@ -86,7 +80,23 @@ own(Permits *permits, Owner owner, PyObject *name)
 {
     permits->owner = owner;
     permits->name = name;
-    return ++permits->generation;
+    return permits->generation = ++permits->generations;
+}
+
+bool
+permits_take(Acquire *acquire, Owner owner)
+{
+    Permits *permits = acquire->permits;
+
+    if (!can_take(permits, acquire->amount)) {
+        return false;
+    }
+    permits->available -= acquire->amount;
+    if (((const AcquireKind *)acquire->base.cls)->exclusive) {
+        acquire->generation = own(permits, owner, acquire->name);
+        acquire->name = NULL;
+    }
+    return true;
 }
 
 void
@@ -168,14 +178,7 @@ acquire_poll(Operation *op, Task *task, PyObject **result)
     }
     mutex_lock(&permits->mutex);
     bool mine = owner_equal(permits->owner, owner);
-    bool taken = can_take(permits, self->amount);
-    if (taken) {
-        permits->available -= self->amount;
-        if (((const AcquireKind *)op->cls)->exclusive) {
-            self->generation = own(permits, owner, self->name);
-            self->name = NULL;
-        }
-    }
+    bool taken = permits_take(self, owner);
     mutex_unlock(&permits->mutex);
     if (taken) {
         *result = acquire_result(self);
@@ -197,16 +200,9 @@ acquire_arm(Operation *op, Task *task, PyObject **result)
 
     self->owner = owner_of(task_real(task));
     mutex_lock(&permits->mutex);
-    bool taken = can_take(permits, self->amount);
+    bool taken = permits_take(self, self->owner);
     if (!taken) {
         waiter_push(&permits->queue, &self->waiter, task);
-    }
-    else {
-        permits->available -= self->amount;
-        if (((const AcquireKind *)op->cls)->exclusive) {
-            self->generation = own(permits, self->owner, self->name);
-            self->name = NULL;
-        }
     }
     mutex_unlock(&permits->mutex);
     if (!taken) {
@@ -242,15 +238,10 @@ acquire_describe(Operation *op)
     return PyUnicode_FromFormat("%s of %R", op->cls->name, ((Acquire *)op)->object);
 }
 
-Acquire *
-acquire_new(const AcquireKind *kind, PyObject *object, Permits *permits, uint64_t amount,
-            double timeout)
+void
+acquire_init(Acquire *self, const AcquireKind *kind, PyObject *object, Permits *permits,
+             uint64_t amount, double timeout)
 {
-    Acquire *self = PyObject_New(Acquire, &Acquire_Type);
-
-    if (self == NULL) {
-        return NULL;
-    }
     operation_init(&self->base, &kind->cls, OPERATION_NEW, timeout);
     list_node_init(&self->waiter.node);
     self->permits = permits;
@@ -259,6 +250,17 @@ acquire_new(const AcquireKind *kind, PyObject *object, Permits *permits, uint64_
     self->name = NULL;
     atomic_init(&self->state, ACQUIRE_NEW);
     self->async = false;
+}
+
+Acquire *
+acquire_new(const AcquireKind *kind, PyObject *object, Permits *permits, uint64_t amount,
+            double timeout)
+{
+    Acquire *self = PyObject_New(Acquire, &Acquire_Type);
+
+    if (self != NULL) {
+        acquire_init(self, kind, object, permits, amount, timeout);
+    }
     return self;
 }
 

@@ -22,11 +22,12 @@ typedef struct Owner {
 typedef struct Permits {
     Mutex mutex; /* guards all of this and the waiters */
     uint64_t available;
-    uint64_t most;       /* there may never be more */
-    List queue;          /* of Acquire, by waiter */
-    Owner owner;         /* of what an exclusive kind has taken */
-    PyObject *name;      /* owned or NULL: what that owner is called */
-    uint64_t generation; /* counts what exclusive kinds have taken */
+    uint64_t most;        /* there may never be more */
+    List queue;           /* of Acquire, by waiter */
+    Owner owner;          /* of what an exclusive kind has taken */
+    PyObject *name;       /* owned or NULL: what that owner is called */
+    uint64_t generation;  /* which of the owners there were this one is */
+    uint64_t generations; /* how many there were */
 } Permits;
 
 /* A kind of acquiring: the operation class with more to it. */
@@ -69,6 +70,10 @@ PyObject *acquire_describe(Operation *op);
 void permits_init(Permits *permits, uint64_t available, uint64_t most);
 void permits_clear(Permits *permits);
 
+/* Fills in what follows the object's head. */
+void acquire_init(Acquire *self, const AcquireKind *kind, PyObject *object, Permits *permits,
+                  uint64_t amount, double timeout);
+
 /* A fresh operation that takes `amount` of the permits of `object`: new reference or NULL. */
 Acquire *acquire_new(const AcquireKind *kind, PyObject *object, Permits *permits, uint64_t amount,
                      double timeout);
@@ -89,11 +94,21 @@ int permits_give(Permits *permits, uint64_t amount);
 /* Gives back what the calling task or thread owns. -1 with RuntimeError set ("`what` is ...") if it owns nothing. */
 int permits_give_owned(Permits *permits, uint64_t amount, const char *what);
 
-/* The calling task, or thread. */
+/* The calling task, or thread. A task (not a proxy). */
 Owner owner_current(void);
+Owner owner_of(const Task *task);
+
+static inline bool
+owner_equal(Owner a, Owner b)
+{
+    return a.who == b.who && a.serial == b.serial;
+}
 
 /* Is it the owner? Takes the mutex. */
 bool permits_is_owner(Permits *permits, Owner owner);
+
+/* Under the mutex: takes what `acquire` wants if that passes nobody by. True: it has it. */
+bool permits_take(Acquire *acquire, Owner owner);
 
 /* Under the mutex: hands permits to those first in the queue for whom there are enough. */
 void permits_serve(Permits *permits, TaskChain *chain);

@@ -29,6 +29,12 @@ int descriptor_module_init(PyObject *module);
 /* spawn.c: discards claimed runnables, and closes what has not been claimed if it is a coroutine that has not started. */
 void runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
                        Py_ssize_t other_count);
+int condition_module_init(PyObject *module);
+int rwlock_module_init(PyObject *module);
+int once_module_init(PyObject *module);
+int hub_module_init(PyObject *module);
+int broadcast_module_init(PyObject *module);
+int watch_module_init(PyObject *module);
 
 /* Finds keyword arguments of a vectorcall: fills values[i] (borrowed) for names[i], positional ones first; at least
  * `required` must be there. -1 with TypeError set. `names` ends with NULL. */

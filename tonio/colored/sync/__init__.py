@@ -1,6 +1,14 @@
 """The same as `tonio.sync`."""
 
 from tonio.colored.sync import channel
-from tonio.sync import Barrier, Lock, Semaphore
+from tonio.sync import Barrier, Condition, Lock, Once, RwLock, Semaphore
 
-__all__ = ["Barrier", "Lock", "Semaphore", "channel"]
+__all__ = [
+    "Barrier",
+    "Condition",
+    "Lock",
+    "Once",
+    "RwLock",
+    "Semaphore",
+    "channel",
+]
