@@ -1,0 +1,31 @@
+"""Five philosophers at a round table, each needing both forks beside the plate.
+
+Each takes the fork with the lower number first, so no circle of waiting can close. (Taking the left
+one first would end in a `DeadlockError` sooner or later.)
+
+    python examples/philosophers.py
+"""
+
+import tonio
+from tonio import sync
+
+MEALS = 100
+
+
+def philosopher(place, forks):
+    first, second = sorted((place, (place + 1) % len(forks)))
+    for _ in range(MEALS):
+        yield  # think
+        with (yield forks[first]()), (yield forks[second]()):
+            yield  # eat
+    return MEALS
+
+
+def main():
+    forks = [sync.Lock() for _ in range(5)]
+    meals = yield tonio.spawn(*[philosopher(place, forks) for place in range(5)])
+    print("meals:", sum(meals))
+
+
+if __name__ == "__main__":
+    tonio.run(main())
