@@ -6,13 +6,16 @@ one first would end in a `DeadlockError` sooner or later.)
     python examples/philosophers.py
 """
 
+from collections.abc import Generator
+from typing import Any
+
 import tonio
 from tonio import sync
 
 MEALS = 100
 
 
-def philosopher(place, forks):
+def philosopher(place: int, forks: list[sync.Lock]) -> Generator[Any, Any, int]:
     first, second = sorted((place, (place + 1) % len(forks)))
     for _ in range(MEALS):
         yield  # think
@@ -21,7 +24,7 @@ def philosopher(place, forks):
     return MEALS
 
 
-def main():
+def main() -> Generator[Any, Any]:
     forks = [sync.Lock() for _ in range(5)]
     meals = yield tonio.spawn(*[philosopher(place, forks) for place in range(5)])
     print("meals:", sum(meals))

@@ -1,7 +1,9 @@
-"""A hub: what is published on a topic reaches every subscriber of it; slow ones learn what they missed.
+"""A hub: what is published on a topic reaches its subscribers; slow ones learn what they missed.
 
 python examples/pubsub.py
 """
+
+from typing import Any
 
 import tonio.colored as tonio
 from tonio.colored.sync import channel
@@ -9,26 +11,26 @@ from tonio.exceptions import EndOfChannel, Lagged
 
 
 class Hub:
-    def __init__(self):
-        self.topics = {}
+    def __init__(self) -> None:
+        self.topics: dict[str, Any] = {}
 
-    def topic(self, name):
+    def topic(self, name: str) -> Any:
         if name not in self.topics:
             self.topics[name] = channel.broadcast(4)[0]
         return self.topics[name]
 
-    def subscribe(self, name):
+    def subscribe(self, name: str) -> Any:
         return self.topic(name).subscribe()
 
-    def publish(self, name, message):
+    def publish(self, name: str, message: object) -> None:
         self.topic(name).send(message)
 
-    def close(self):
+    def close(self) -> None:
         for sender in self.topics.values():
             sender.close()
 
 
-async def read(receiver, pace):
+async def read(receiver: Any, pace: float) -> tuple[int, int]:
     got, missed = [], 0
     while True:
         try:
@@ -40,7 +42,7 @@ async def read(receiver, pace):
         await tonio.sleep(pace)
 
 
-async def main(messages=20):
+async def main(messages: int = 20) -> None:
     hub = Hub()
     async with tonio.scope() as scope:
         quick = scope.spawn(read(hub.subscribe("news"), 0))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "stress"))
+sys.path.insert(0, str(Path(__file__).parent / "stress"))
 import sync_stress
+
+ROOT = Path(__file__).parent.parent
 
 OUTPUTS = {
     "pipeline": ["sum of squares: 332833500"],

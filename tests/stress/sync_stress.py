@@ -2,9 +2,9 @@
 
     python tests/stress/sync_stress.py [MESSAGES] [THREADS]
 
-64 producers and 64 consumers share one channel; every message that was accepted must be received once,
-each producer's in order. Meanwhile tasks take permits and a lock: there are never more inside than there
-may be, and all permits are back at the end.
+64 producers and 64 consumers share one channel; every message that was accepted must be received
+once, each producer's in order. Meanwhile tasks take permits and a lock: there are never more inside
+than there may be, and all permits are back at the end.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def run(messages: int, threads: int) -> str:
     tonio.run(stress.program(), threads=threads)
     count = sum(map(len, stress.received))
     return (
-        f"{count} messages in {time.monotonic() - begun:.1f} s, {len(stress.cut_off)} waits cut off, "
+        f"{count} messages in {time.monotonic() - begun:.1f} s, "
+        f"{len(stress.cut_off)} waits cut off, "
         f"{len(stress.entered)} times through the semaphore and the lock"
     )
 
