@@ -16,6 +16,8 @@ static const char *const names[ERROR_TYPES] = {
     [ERROR_RESOURCE_BUSY] = "ResourceBusy",
     [ERROR_END_OF_CHANNEL] = "EndOfChannel",
     [ERROR_LAGGED] = "Lagged",
+    [ERROR_INCOMPLETE_READ] = "IncompleteRead",
+    [ERROR_DELIMITER_NOT_FOUND] = "DelimiterNotFound",
 };
 
 PyObject *
@@ -59,8 +61,29 @@ error_report_current(const char *where)
     PyErr_FormatUnraisable("Exception ignored %s", where);
 }
 
+/* report_error(error, where): for what is written in Python. */
+static PyObject *
+report_error(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    PyObject *error;
+    const char *where;
+
+    if (!PyArg_ParseTuple(args, "Os:report_error", &error, &where)) {
+        return NULL;
+    }
+    error_report(error, where);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"report_error", report_error, METH_VARARGS,
+     "report_error(error, where, /)\n--\n\nHands an exception to sys.unraisablehook; `where` "
+     "completes \"Exception ignored\"."},
+    {NULL, NULL, 0, NULL},
+};
+
 int
-errors_module_init(PyObject *Py_UNUSED(module))
+errors_module_init(PyObject *module)
 {
     PyObject *exceptions = PyImport_ImportModule("tonio.exceptions");
     if (exceptions == NULL) {
@@ -74,5 +97,5 @@ errors_module_init(PyObject *Py_UNUSED(module))
         }
     }
     Py_DECREF(exceptions);
-    return 0;
+    return PyModule_AddFunctions(module, functions);
 }

@@ -28,6 +28,7 @@ core_exec(PyObject *module)
         as_completed_module_init,
         socket_module_init,
         socket_resolve_module_init,
+        stream_module_init,
         descriptor_module_init,
         permits_module_init,
         lock_module_init,

@@ -5,7 +5,9 @@ from __future__ import annotations
 __all__ = [
     "CancelledError",
     "DeadlockError",
+    "DelimiterNotFound",
     "EndOfChannel",
+    "IncompleteRead",
     "Lagged",
     "ResourceBroken",
     "ResourceBusy",
@@ -47,6 +49,14 @@ class ResourceBroken(Exception):
 
 class EndOfChannel(ResourceBroken):
     """No message is left and none will come."""
+
+
+class IncompleteRead(EOFError):
+    """A stream has ended before all that was asked for had come; the rest can still be received."""
+
+
+class DelimiterNotFound(ValueError):
+    """More bytes than allowed have come without the delimiter; they can still be received."""
 
 
 class Lagged(Exception):

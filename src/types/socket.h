@@ -4,6 +4,7 @@
  *   socket_options.c    methods that do not wait
  *   socket_calls.c      methods that wait: arguments to operations
  *   socket_message.c    sendmsg and recvmsg: scattered buffers and ancillary data
+ *   stream.c            streams of bytes on top of it
  *   socket_operation.c  the waiting: poll, arm, detach of all of them
  *   socket_resolve.c    getaddrinfo, getnameinfo
  *
@@ -49,6 +50,7 @@ typedef enum SocketCall {
     CALL_RECV_INTO,
     CALL_RECVFROM,
     CALL_RECVFROM_INTO,
+    CALL_RECEIVE, /* of a Stream, into its buffer */
     CALL_RECVMSG,
     CALL_RECVMSG_INTO,
     CALL_SEND,
@@ -75,6 +77,8 @@ typedef struct FileRange {
     size_t left; /* SIZE_MAX: all there is */
 } FileRange;
 
+typedef struct Stream Stream;
+
 typedef struct SocketOperation {
     Operation base;
     Socket *socket; /* owned */
@@ -90,6 +94,7 @@ typedef struct SocketOperation {
     size_t size;        /* recv: most; sendall, sendfile: sent so far */
     PollSource *source; /* where it has queued; of its task's runtime */
     Lookup *lookup;     /* owned: while its address is still a name */
+    Stream *stream;     /* owned: whose operation it is; NULL if it is the socket's own */
     union {             /* owned, from malloc, NULL if not used */
         void *extra;
         Address *address; /* bind, connect, sendto */
@@ -135,6 +140,25 @@ PyObject *socket_operation_drop(SocketOperation *op);
 
 int socket_operation_type_ready(void);
 
+/* For a stream's operation: makes the direction its own before the first look, until it ends. False: an exception is set,
+ * and the operation has ended. */
+bool socket_operation_take_direction(SocketOperation *op);
+
+/* It is over, whatever came of it: what it borrowed is its owner's again, even if the operation lives on for a while. */
+void socket_operation_end(SocketOperation *op);
+
+/* What the classes of all operations on sockets are made of. */
+OperationResult socket_operation_poll(Operation *base, Task *task, PyObject **result);
+OperationResult socket_operation_arm(Operation *base, Task *task, PyObject **result);
+void socket_operation_detach(Operation *base, Task *task);
+OperationResult socket_operation_timed_out(Operation *base, Task *task, PyObject **result);
+PyObject *socket_operation_describe(Operation *base);
+
+/* ---- stream.c -------------------------------------------------------------------------------------------- */
+
+/* One receive into the buffer of op->stream, whose direction is held: as operation_call. */
+PyObject *stream_receive(SocketOperation *op, ssize_t *count, bool *partial, bool *more);
+
 /* ---- socket_message.c ------------------------------------------------------------------------------------ */
 
 /* One system call, as in operation_call: new reference, or NULL with *count < 0 and errno, or with *count >= 0 and an exception. */
@@ -167,7 +191,7 @@ int size_argument(const char *function, const char *name, PyObject *object, size
 int writable_buffer(const char *function, PyObject *object, Py_buffer *buffer);
 
 /* Bytes to send. -1 as above. */
-int readable_buffer(const char *function, PyObject *object, Py_buffer *buffer);
+int readable_buffer(const char *function, const char *name, PyObject *object, Py_buffer *buffer);
 
 /* An address argument: fills op->lookup or *address. -1 with an exception set. */
 int address_argument(SocketOperation *op, const char *function, PyObject *object, Address *address);

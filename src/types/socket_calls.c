@@ -120,10 +120,11 @@ writable_buffer(const char *function, PyObject *object, Py_buffer *buffer)
 }
 
 int
-readable_buffer(const char *function, PyObject *object, Py_buffer *buffer)
+readable_buffer(const char *function, const char *name, PyObject *object, Py_buffer *buffer)
 {
     if (PyUnicode_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "%s: data must be bytes, not str: encode it first", function);
+        PyErr_Format(PyExc_TypeError, "%s: %s must be bytes, not str: encode it first", function,
+                     name);
         return -1;
     }
     if (PyObject_GetBuffer(object, buffer, PyBUF_SIMPLE) < 0) {
@@ -257,7 +258,7 @@ send_operation(PyObject *self, SocketCall call, const char *function, PyObject *
     if (op == NULL) {
         return NULL;
     }
-    if (readable_buffer(function, args[0], &op->buffer) < 0) {
+    if (readable_buffer(function, "data", args[0], &op->buffer) < 0) {
         return socket_operation_drop(op);
     }
     return with_flags(op, function, flags);
@@ -295,7 +296,7 @@ Socket_sendto(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
         PyErr_NoMemory();
         return socket_operation_drop(op);
     }
-    if (readable_buffer(function, args[0], &op->buffer) < 0 ||
+    if (readable_buffer(function, "data", args[0], &op->buffer) < 0 ||
         address_argument(op, function, args[nargs - 1], op->address) < 0) {
         return socket_operation_drop(op);
     }

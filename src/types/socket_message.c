@@ -104,7 +104,7 @@ control_item(PyObject *object, struct cmsghdr *head, Py_buffer *data)
                               &head->cmsg_level) < 0 ||
                  int_argument("sendmsg()", "a type", PySequence_Fast_GET_ITEM(item, 1),
                               &head->cmsg_type) < 0 ||
-                 readable_buffer("sendmsg()", bytes, data) < 0;
+                 readable_buffer("sendmsg()", "data", bytes, data) < 0;
     Py_DECREF(item);
     if (!failed && data->len > INT_MAX) {
         PyBuffer_Release(data);
@@ -187,7 +187,7 @@ parts_from_object(const char *function, PyObject *object, bool writable, Message
         PyObject *item = PyList_GET_ITEM(items, (Py_ssize_t)i);
         Py_buffer *buffer = &message->buffers[i];
         if ((writable ? writable_buffer(function, item, buffer)
-                      : readable_buffer(function, item, buffer)) < 0) {
+                      : readable_buffer(function, "data", item, buffer)) < 0) {
             goto end;
         }
         message->parts[i] = (struct iovec){.iov_base = buffer->buf, .iov_len = (size_t)buffer->len};

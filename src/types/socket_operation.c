@@ -70,6 +70,21 @@ operation_hold(SocketOperation *op)
     return true;
 }
 
+bool
+socket_operation_take_direction(SocketOperation *op)
+{
+    bool taken = false;
+
+    if (socket_enter(op->socket)) {
+        taken = operation_hold(op);
+        socket_leave(op->socket);
+    }
+    if (!taken) {
+        socket_operation_end(op);
+    }
+    return taken;
+}
+
 /* Gives up the direction. */
 static void
 operation_release(SocketOperation *op)
@@ -81,8 +96,8 @@ operation_release(SocketOperation *op)
 }
 
 /* It is over, whatever came of it: what it borrowed is its owner's again, even if the operation lives on for a while. */
-static void
-operation_end(SocketOperation *op)
+void
+socket_operation_end(SocketOperation *op)
 {
     operation_release(op);
     if (op->buffer.buf != NULL) {
@@ -330,6 +345,8 @@ operation_call(SocketOperation *op, PollSource *source, ssize_t *count, bool *pa
         *partial = *count >= 0 && (size_t)*count < op->size;
         return *count < 0 ? NULL : received(PyLong_FromSsize_t(*count), address);
     }
+    case CALL_RECEIVE:
+        return stream_receive(op, count, partial, more);
     case CALL_RECVMSG:
     case CALL_RECVMSG_INTO:
         return message_receive(op, count);
@@ -462,8 +479,8 @@ operation_try(SocketOperation *op, PollSource *source, PyObject **result)
     }
 }
 
-static OperationResult
-socket_poll(Operation *base, Task *task, PyObject **result)
+OperationResult
+socket_operation_poll(Operation *base, Task *task, PyObject **result)
 {
     SocketOperation *op = (SocketOperation *)base;
     Socket *self = op->socket;
@@ -471,7 +488,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
     PollSource *source = NULL;
 
     if (!socket_enter(self)) {
-        operation_end(op);
+        socket_operation_end(op);
         return OPERATION_ERROR;
     }
     if (op->lookup != NULL) {
@@ -479,7 +496,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         if (outcome != OPERATION_READY) {
             socket_leave(self);
             if (outcome == OPERATION_ERROR) {
-                operation_end(op);
+                socket_operation_end(op);
             }
             return outcome;
         }
@@ -488,7 +505,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
         /* receiving nothing does not wait, though the system would say so */
         socket_leave(self);
         *result = receive_nothing(op);
-        operation_end(op);
+        socket_operation_end(op);
         return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
     }
     /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
@@ -498,7 +515,7 @@ socket_poll(Operation *base, Task *task, PyObject **result)
          (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction))) &&
         !operation_hold(op)) {
         socket_leave(self);
-        operation_end(op);
+        socket_operation_end(op);
         return OPERATION_ERROR;
     }
     if (atomic_load_explicit(&self->serial, memory_order_acquire) == task_runtime(task)->serial) {
@@ -528,12 +545,12 @@ socket_poll(Operation *base, Task *task, PyObject **result)
     if (outcome == OPERATION_PENDING && operation_hold(op)) {
         return OPERATION_PENDING;
     }
-    operation_end(op);
+    socket_operation_end(op);
     return outcome == OPERATION_PENDING ? OPERATION_ERROR : outcome;
 }
 
-static OperationResult
-socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
+OperationResult
+socket_operation_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
 {
     SocketOperation *op = (SocketOperation *)base;
     TaskChain chain = TASK_CHAIN_EMPTY;
@@ -545,7 +562,7 @@ socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
                                                                : OPERATION_PENDING;
     }
     if (!socket_enter(op->socket)) {
-        operation_end(op);
+        socket_operation_end(op);
         return OPERATION_ERROR;
     }
     if (operation_takes_turns(op)) {
@@ -558,7 +575,7 @@ socket_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
             source_arm(op->source, op->direction, task, how) ? OPERATION_PARKED : OPERATION_PENDING;
     }
     else {
-        operation_end(op);
+        socket_operation_end(op);
     }
     scheduler_wake_chain(&chain);
     /* May be the last user of a socket that was closed meanwhile: then this wakes the task that it has just parked. */
@@ -572,11 +589,11 @@ socket_finish(Operation *base, Task *task, PyObject **result)
     SocketOperation *op = (SocketOperation *)base;
 
     op->called = op->lookup == NULL && operation_takes_turns(op);
-    return socket_poll(base, task, result);
+    return socket_operation_poll(base, task, result);
 }
 
-static void
-socket_detach(Operation *base, Task *task)
+void
+socket_operation_detach(Operation *base, Task *task)
 {
     SocketOperation *op = (SocketOperation *)base;
 
@@ -591,16 +608,16 @@ socket_detach(Operation *base, Task *task)
     operation_release(op);
 }
 
-static OperationResult
-socket_timed_out(Operation *base, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
+OperationResult
+socket_operation_timed_out(Operation *base, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result))
 {
-    operation_end((SocketOperation *)base);
+    socket_operation_end((SocketOperation *)base);
     PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout", base->cls->name);
     return OPERATION_ERROR;
 }
 
-static PyObject *
-socket_describe(Operation *base)
+PyObject *
+socket_operation_describe(Operation *base)
 {
     SocketOperation *op = (SocketOperation *)base;
 
@@ -616,12 +633,12 @@ socket_describe(Operation *base)
 #define SOCKET_CLASS(text)                                                                         \
     {.name = text,                                                                                 \
      .from_outside = true,                                                                         \
-     .describe = socket_describe,                                                                  \
-     .poll = socket_poll,                                                                          \
-     .arm = socket_arm,                                                                            \
+     .describe = socket_operation_describe,                                                        \
+     .poll = socket_operation_poll,                                                                \
+     .arm = socket_operation_arm,                                                                  \
      .finish = socket_finish,                                                                      \
-     .detach = socket_detach,                                                                      \
-     .timed_out = socket_timed_out}
+     .detach = socket_operation_detach,                                                            \
+     .timed_out = socket_operation_timed_out}
 
 static const OperationClass socket_classes[] = {
     [CALL_ACCEPT] = SOCKET_CLASS("socket.accept()"),
@@ -650,8 +667,9 @@ SocketOperation_dealloc(PyObject *object)
         socket_detach_lookup(op->socket, op->lookup, NULL);
         lookup_release(op->lookup);
     }
-    operation_end(op);
+    socket_operation_end(op);
     free(op->extra);
+    Py_XDECREF(op->stream);
     Py_DECREF(op->socket);
     PyObject_Free(object);
 }
@@ -692,6 +710,7 @@ socket_operation_new(PyObject *socket, SocketCall call, PyObject *timeout)
     op->size = 0;
     op->source = NULL;
     op->lookup = NULL;
+    op->stream = NULL;
     op->extra = NULL;
     op->buffer.buf = NULL;
     return op;

@@ -24,6 +24,7 @@ int semaphore_module_init(PyObject *module);
 int barrier_module_init(PyObject *module);
 int channel_module_init(PyObject *module);
 int socket_resolve_module_init(PyObject *module);
+int stream_module_init(PyObject *module);
 int descriptor_module_init(PyObject *module);
 
 /* spawn.c: discards claimed runnables, and closes what has not been claimed if it is a coroutine that has not started. */
