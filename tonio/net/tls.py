@@ -185,15 +185,16 @@ class TLSStream[S: ByteStream]:
         if self._established:
             return
         with (yield self._handshaking()):
-            if self._established:
-                return
-            limit = self._handshake_timeout
-            _, in_time = yield with_timeout(self._call(self._object.do_handshake), limit)
-            if not in_time:
-                late = TimeoutError(f"the TLS handshake took longer than {limit} seconds")
-                self._broken = self._broken or late
-                raise late
-            self._established = True
+            if not self._established:  # another task may have been at it
+                yield from self._shake_in_time(self._handshake_timeout)
+
+    def _shake_in_time(self, limit: float | None) -> Generator[Any, Any]:
+        _, in_time = yield with_timeout(self._call(self._object.do_handshake), limit)
+        if not in_time:
+            late = TimeoutError(f"the TLS handshake took longer than {limit} seconds")
+            self._broken = self._broken or late
+            raise late
+        self._established = True
 
     def _handshake(self) -> Generator[Any, Any]:
         self._check()
