@@ -101,6 +101,20 @@ async def serve(listener: socket.socket) -> None:
 
 
 @both
+async def test_no_time_to_wait_still_finds_what_is_there() -> None:
+    """The event may not have been looked at yet: on one thread nobody else would."""
+    left, right = socket.socketpair()
+    with left, right:
+        with pytest.raises(TimeoutError):
+            await right.recv(10, timeout=0)
+        async with tonio.scope() as scope:
+            scope.spawn(right.recv(1))
+            await left.send(b"a")
+        await left.sendall(b"b")
+        assert await right.recv(10, timeout=0) == b"b"
+
+
+@both
 @addresses
 async def test_echo(family: int, host: str) -> None:
     with await listen(family, host) as listener, socket.socket(family) as client:

@@ -440,7 +440,9 @@ operation_try(SocketOperation *op, PollSource *source, PyObject **result)
         ssize_t count = 0;
         bool partial;
         bool more;
-        if (source != NULL && !source_is_ready(source, op->direction, &tick) && !op->at_once) {
+        /* who has no time to wait asks the system: the event may be there, and only not be looked at yet */
+        if (source != NULL && !source_is_ready(source, op->direction, &tick) && !op->at_once &&
+            op->base.timeout != 0.0) {
             return OPERATION_PENDING;
         }
         *result = operation_call(op, source, &count, &partial, &more);

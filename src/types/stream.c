@@ -260,6 +260,15 @@ stream_send_poll(Operation *base, Task *task, PyObject **result)
                         "send_eof() was called: nothing more can be sent");
         return OPERATION_ERROR;
     }
+    if (op->buffer.len == 0) {
+        /* The system would be asked to send nothing, and complain if nobody is there to get it. */
+        if (!socket_operation_take_direction(op)) {
+            return OPERATION_ERROR;
+        }
+        socket_operation_end(op);
+        *result = Py_NewRef(Py_None);
+        return OPERATION_READY;
+    }
     OperationResult outcome = socket_operation_poll(base, task, result);
     if (outcome == OPERATION_ERROR) {
         stream_translate_error();

@@ -57,6 +57,7 @@ class TLSStream[S: ByteStream]:
     __slots__ = (
         "__weakref__",
         "_broken",
+        "_decrypted",
         "_ended",
         "_established",
         "_feeding",
@@ -88,7 +89,7 @@ class TLSStream[S: ByteStream]:
         self.transport = transport
         self._https_compatible = https_compatible
         self._handshake_timeout = handshake_timeout
-        self._guard = threading.Lock()  # the next four, and _times_fed
+        self._guard = threading.Lock()  # guards the next five
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = ssl_context.wrap_bio(
@@ -97,6 +98,7 @@ class TLSStream[S: ByteStream]:
             server_side=server_side,
             server_hostname=server_hostname,
         )
+        self._decrypted = b""  # what was taken out before it was asked for
         self._times_fed = 0
         self._flushing = Lock()  # from _outgoing to the transport
         self._feeding = Lock()  # from the transport to _incoming
@@ -235,6 +237,10 @@ class TLSStream[S: ByteStream]:
     def _read(self, limit: int) -> bytes:
         """Under the guard: what is there; b'' is the end."""
         pieces: list[bytes] = []
+        if self._decrypted:
+            pieces.append(self._decrypted[:limit])
+            self._decrypted = self._decrypted[limit:]
+            limit -= len(pieces[0])
         while limit > 0:
             try:
                 piece = self._object.read(min(limit, _RECORD))
@@ -258,14 +264,8 @@ class TLSStream[S: ByteStream]:
         with _alone(self._receiving, "receiving from"):
             if self._ended is not None and self._ended != _EOF_SENT:
                 self._check()
-            try:
-                yield from self._shake()
-                return (yield from self._call(self._read, limit))
-            except ResourceBroken:
-                # Many just go away; of those nobody expects more.
-                if self._https_compatible and self._established and _is_cut_off(self._broken):
-                    return b""
-                raise
+            yield from self._shake()
+            return (yield from self._call(self._read, limit))
 
     def receive_some(self, max_bytes: int | None = None) -> Operation[bytes]:
         """Receives and decrypts at least one byte, at most `max_bytes` (64 KiB): yield or await.
@@ -294,14 +294,16 @@ class TLSStream[S: ByteStream]:
     # --- the end
 
     def _goodbye(self) -> None:
-        """Under the guard: says that nothing more will come, without waiting for an answer."""
+        """Under the guard: says that nothing more will come, without waiting for an answer.
+
+        OpenSSL looks for the answer all the same, and would drop data that is there instead: it is
+        taken out before.
+        """
+        most = len(self._decrypted) + self._incoming.pending + _RECORD
+        with suppress(ssl.SSLWantReadError, ssl.SSLEOFError):
+            self._decrypted = self._read(most)
         with suppress(ssl.SSLWantReadError):
-            try:
-                self._object.unwrap()
-            except ssl.SSLError as error:
-                # The goodbye is out; it is only that the other side has not ended yet.
-                if error.reason != "APPLICATION_DATA_AFTER_CLOSE_NOTIFY":
-                    raise
+            self._object.unwrap()
 
     def _send_eof(self) -> Generator[Any, Any]:
         with _alone(self._sending, "sending to"):
@@ -395,10 +397,6 @@ def _alone(lock: Lock, what: str) -> Any:
         return lock.or_raise()
     except WouldBlock:
         raise ResourceBusy(f"another task is already {what} this stream") from None
-
-
-def _is_cut_off(error: BaseException | None) -> bool:
-    return error is None or isinstance(error, ssl.SSLEOFError | ResourceBroken)
 
 
 def _check_context(function: str, ssl_context: Any) -> None:
