@@ -27,7 +27,7 @@ import h11
 
 import httpd
 import tonio.colored as tonio
-from tonio.colored import time
+from tonio.colored import net, time
 from tonio.colored.net import socket
 
 CLIENTS = 100
@@ -205,11 +205,12 @@ async def demo(root: Path, clients: int) -> bool:
         print(f"demo: no files below {root}", file=sys.stderr)
         return False
 
-    listener, url = await httpd.listen("127.0.0.1", 0)
-    address = listener.getsockname()
+    (listener,), url = await httpd.listen("127.0.0.1", 0)
+    assert isinstance(listener, net.SocketListener)
+    address = listener.socket.getsockname()
     server = httpd.Server(httpd.Site(str(root)), quiet=True)
     # It serves until this coroutine returns: what then still runs is cancelled.
-    tonio.spawn.without_tracking(server.serve(listener))
+    tonio.spawn.without_tracking(server.serve([listener]))
     print(f"serving {root} on {url}")
     print(f"{clients} clients fetch {len(files):,} files", flush=True)
 

@@ -1,13 +1,14 @@
-"""An HTTP/1.1 server for the files below one folder, written on TonIO sockets.
+"""An HTTP/1.1 server for the files below one folder, written on TonIO streams.
 
     python examples/httpd.py --root . --port 8000
+    python examples/httpd.py --root . --port 8443 --tls certificate.pem key.pem
 
 Read it from the disk to the network; each part knows nothing of the next:
 
 * ``Site`` finds the file a request means and makes an ``Answer``. It is plain blocking code, and
   whole requests of it run as jobs of the blocking pool: no disk ever holds up a connection.
-* ``Server`` talks. One task accepts, one task per connection reads requests and sends answers.
-  The tasks run on all threads of the runtime at once; what they share is one dictionary.
+* ``Server`` talks. ``serve_listeners`` makes a task per connection, which reads requests and sends
+  answers. The tasks run on all threads of the runtime at once; what they share is one dictionary.
 * ``main`` reads the command line.
 
 h11 reads the requests, which come from strangers; the heads of the answers are our own words and
@@ -15,7 +16,9 @@ always carry their length, so a few joined lines write them. Most of the time of
 is h11's, so the server remembers for a moment what it answered: a request that is the same to the
 last byte as one of a second ago gets the same bytes again (``Server.recent``).
 
-Ctrl-C ends it.
+Ctrl-C ends it: requests that have begun are answered first. Listening sockets that the process was
+started with (``LISTEN_FDS``) are used instead of new ones, so it can be replaced by another one
+while clients go on.
 """
 
 import argparse
@@ -25,7 +28,7 @@ import io
 import mimetypes
 import os
 import re
-import socket as stdlib_socket
+import ssl
 import stat
 import sys
 import threading
@@ -41,8 +44,12 @@ from urllib.parse import quote, unquote_to_bytes
 import h11
 
 import tonio.colored as tonio
-from tonio.colored import time
-from tonio.colored.net import socket
+from tonio.colored import net, time
+from tonio.colored.net import tls
+from tonio.exceptions import ResourceBroken
+
+type Stream = net.SocketStream | tls.TLSStream[net.SocketStream]
+type Listener = net.SocketListener | tls.TLSListener[net.SocketListener]
 
 RECEIVE_SIZE = 16 * 1024  # one recv; with MAX_HEAD it bounds what an unanswered peer makes us keep
 MAX_HEAD = 16 * 1024  # an incomplete request head larger than this is refused (414, 431)
@@ -410,44 +417,46 @@ class Server:
         self.patience = patience
         self.cache = cache
         self.quiet = quiet
+        self.stopping = False  # no answer promises that there will be another one
         # The key is a whole request and nothing after it, so that what arrives as these bytes
         # needs no parsing. Single operations of a dictionary are safe from all threads.
         self.recent: dict[bytes, Remembered] = {}
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Accepts connections until it is cancelled; closes the listening socket then."""
-        with listener:
-            while True:
-                try:
-                    sock, address = await listener.accept()
-                except OSError as error:  # out of descriptors, most likely
-                    log(f"cannot accept: {error}")
-                    await tonio.sleep(0.1)  # until some connection has ended
-                    continue
-                tonio.spawn.without_tracking(self.handle(sock, f"{address[0]}:{address[1]}"))
+    async def serve(self, listeners: Sequence[Listener], grace: float = 0.0) -> None:
+        """Serves until it is cancelled; who is being answered then has ``grace`` seconds."""
+        async with tonio.scope() as scope:
+            scope.spawn(self.notice_the_end())
+            await net.serve_listeners(self.handle, listeners, grace=grace)
 
-    async def handle(self, sock: socket.socket, peer: str) -> None:
+    async def notice_the_end(self) -> None:
+        try:
+            await tonio.Event().wait()
+        finally:
+            self.stopping = True
+
+    async def handle(self, stream: Stream) -> None:
         """The task of one connection. Whatever goes wrong in it ends here, and is told."""
-        with sock:
-            try:
-                # Each answer is sent as a whole: there is nothing to wait for.
-                sock.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
-                await self.converse(sock, peer)
-                await hang_up(sock)
-            except OSError as error:
-                log(f"{peer} lost: {error}")
-            except Exception:  # noqa: BLE001 - ours; it costs this connection only
-                log(f"{peer} dropped:\n{traceback.format_exc()}")
+        peer = "somebody"
+        try:
+            plain = stream.transport if isinstance(stream, tls.TLSStream) else stream
+            host, port, *_ = plain.socket.getpeername()
+            peer = f"{host}:{port}"
+            await self.converse(stream, peer)
+            await hang_up(stream)
+        except (OSError, ResourceBroken) as error:
+            log(f"{peer} lost: {error}")
+        except Exception:  # noqa: BLE001 - ours; it costs this connection only
+            log(f"{peer} dropped:\n{traceback.format_exc()}")
 
-    async def converse(self, sock: socket.socket, peer: str) -> None:
+    async def converse(self, stream: Stream, peer: str) -> None:
         """Answers requests in the order they come, until one of the sides wants no more."""
         received: bytes | None = b""
         first = True
         while received is not None:
             if not received:
-                received, _ = await time.timeout(sock.recv(RECEIVE_SIZE), self.patience)
+                received, _ = await time.timeout(stream.receive_some(RECEIVE_SIZE), self.patience)
                 if received is None and first:
-                    await self.refuse(sock, peer, HTTPStatus.REQUEST_TIMEOUT)
+                    await self.refuse(stream, peer, HTTPStatus.REQUEST_TIMEOUT)
                 if not received:  # it is gone, or had nothing more to ask for a long time
                     return
             received = received.lstrip(b"\r\n")  # some send an empty line after a body
@@ -459,14 +468,14 @@ class Server:
                 known = self.recent[received]  # not get(): see share_keys
             except KeyError:
                 known = None
-            if known is not None and monotonic() < known.expires:
+            if known is not None and monotonic() < known.expires and not self.stopping:
                 received = b""
-                await self.send(sock, known.payload)
+                await self.send(stream, known.payload)
                 self.log_request(peer, known.log_text)
             else:
-                received = await self.exchange(sock, peer, received)
+                received = await self.exchange(stream, peer, received)
 
-    async def exchange(self, sock: socket.socket, peer: str, received: bytes) -> bytes | None:
+    async def exchange(self, stream: Stream, peer: str, received: bytes) -> bytes | None:
         """Answers the request that begins with ``received``.
 
         Returns what came after it, for the next time; None if the connection is to be closed.
@@ -477,10 +486,10 @@ class Server:
             parser.receive_data(received)
             while (event := parser.next_event()) is h11.NEED_DATA:
                 more, _ = await time.timeout(
-                    sock.recv(RECEIVE_SIZE), max(deadline - monotonic(), 0.0)
+                    stream.receive_some(RECEIVE_SIZE), max(deadline - monotonic(), 0.0)
                 )
                 if more is None:
-                    await self.refuse(sock, peer, HTTPStatus.REQUEST_TIMEOUT)
+                    await self.refuse(stream, peer, HTTPStatus.REQUEST_TIMEOUT)
                     return None
                 parser.receive_data(more)
                 received += more
@@ -492,11 +501,11 @@ class Server:
             too_large = status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             if too_large and b"\n" not in parser.trailing_data[0]:
                 status = HTTPStatus.REQUEST_URI_TOO_LONG
-            await self.refuse(sock, peer, status)
+            await self.refuse(stream, peer, status)
             return None
 
         request = Request.from_h11(event)
-        keep_alive = request.keep_alive and not has_body
+        keep_alive = request.keep_alive and not has_body and not self.stopping
         asked = monotonic()
         try:
             answer = await tonio.spawn_blocking(self.site.answer, request)
@@ -509,10 +518,10 @@ class Server:
         log_text = f'"{request.method} {request.target}" {answer.status.value} {answer.size or 0}'
         rest, body = parser.trailing_data[0], answer.body
         if isinstance(body, FilePart):
-            await self.send_file(sock, head, body)
+            await self.send_file(stream, head, body)
         else:
             payload = head if request.method == "HEAD" else head + body
-            await self.send(sock, payload)
+            await self.send(stream, payload)
             if keep_alive and not rest:
                 self.remember(received, Remembered(asked + self.cache, payload, log_text))
         self.log_request(peer, log_text)
@@ -524,23 +533,23 @@ class Server:
                 self.recent.clear()
             self.recent[received] = answer
 
-    async def refuse(self, sock: socket.socket, peer: str, status: HTTPStatus) -> None:
+    async def refuse(self, stream: Stream, peer: str, status: HTTPStatus) -> None:
         """Answers something that is no request."""
         answer = failure(status)
         assert isinstance(answer.body, bytes)
-        await self.send(sock, answer.head(keep_alive=False) + answer.body)
+        await self.send(stream, answer.head(keep_alive=False) + answer.body)
         self.log_request(peer, f"- {status.value} {answer.size}")
 
-    async def send_file(self, sock: socket.socket, head: bytes, part: FilePart) -> None:
+    async def send_file(self, stream: Stream, head: bytes, part: FilePart) -> None:
         with part.file as file:
             for start in range(part.start, part.stop, FILE_CHUNK):
                 stop = min(start + FILE_CHUNK, part.stop)
                 chunk = await tonio.spawn_blocking(read_part, file, start, stop)
-                await self.send(sock, head + chunk)
+                await self.send(stream, head + chunk)
                 head = b""
 
-    async def send(self, sock: socket.socket, data: bytes) -> None:
-        _, in_time = await time.timeout(sock.sendall(data), self.patience)
+    async def send(self, stream: Stream, data: bytes) -> None:
+        _, in_time = await time.timeout(stream.send_all(data), self.patience)
         if not in_time:
             raise TimeoutError(f"nothing taken for {self.patience} seconds")
 
@@ -549,53 +558,45 @@ class Server:
             log(f"{peer} {text}")
 
 
-async def hang_up(sock: socket.socket) -> None:
+async def hang_up(stream: Stream) -> None:
     """Ends a connection so that the last answer arrives.
 
     Closing at once would be an error to a peer that still sends, and it might then throw away
     what it has not read yet. So only our direction is closed; then we wait for its end.
     """
-    try:
-        sock.shutdown(stdlib_socket.SHUT_WR)
-    except OSError as error:
-        if error.errno != errno.ENOTCONN:
-            raise
-        return  # the other side was quicker
+    if (ending := stream.send_eof()) is not None:  # TLS has to say something
+        await ending
     deadline = monotonic() + LINGER_SECONDS
     size = 0
     while size < LINGER_SIZE and (left := deadline - monotonic()) > 0:
-        data, _ = await time.timeout(sock.recv(RECEIVE_SIZE), left)
+        data, _ = await time.timeout(stream.receive_some(RECEIVE_SIZE), left)
         if not data:
             return
         size += len(data)
 
 
-async def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A listening socket, and the URL that leads to it."""
-    # Looking up a name may ask a server somewhere: a job for the blocking pool.
-    found = await tonio.spawn_blocking(
-        stdlib_socket.getaddrinfo, host, port, type=stdlib_socket.SOCK_STREAM
-    )
-    family, kind, _, _, address = found[0]
-    sock = socket.socket(family, kind)
-    try:
-        sock.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
-        await sock.bind(address[:2])
-        sock.listen(1024)
-    except BaseException:
-        sock.close()
-        raise
-    host, port = sock.getsockname()[:2]
-    return sock, f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+async def listen(
+    host: str, port: int, context: ssl.SSLContext | None = None
+) -> tuple[list[Listener], str]:
+    """Listeners, and the URL that leads to them."""
+    plain = net.inherited_listeners() or await net.open_tcp_listeners(port, host=host)
+    host, port = plain[0].socket.getsockname()[:2]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if context is None:
+        return list(plain), f"http://{place}/"
+    secure = [tls.TLSListener(listener, context, https_compatible=True) for listener in plain]
+    return list(secure), f"https://{place}/"
 
 
 # --- the command line -------------------------------------------------------------------------
 
 
-async def serve_forever(server: Server, host: str, port: int) -> None:
-    listener, url = await listen(host, port)
+async def serve_forever(
+    server: Server, host: str, port: int, context: ssl.SSLContext | None, grace: float
+) -> None:
+    listeners, url = await listen(host, port, context)
     print(f"serving {server.site.root} on {url}", flush=True)
-    await server.serve(listener)
+    await server.serve(listeners, grace)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -606,12 +607,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="default: one per processor")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds a peer may be idle")
     parser.add_argument("--cache", type=float, default=1.0, help="seconds to remember an answer")
+    parser.add_argument("--grace", type=float, default=5.0, help="seconds to end after Ctrl-C")
+    parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"), help="files for HTTPS")
     parser.add_argument("--quiet", action="store_true", help="only log what goes wrong")
     options = parser.parse_args(arguments)
     try:
         site = Site(options.root)
         server = Server(site, patience=options.timeout, cache=options.cache, quiet=options.quiet)
-        tonio.run(serve_forever(server, options.host, options.port), threads=options.threads)
+        context = None
+        if options.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*options.tls)
+            context.set_alpn_protocols(["http/1.1"])
+        serving = serve_forever(server, options.host, options.port, context, options.grace)
+        tonio.run(serving, threads=options.threads)
     except KeyboardInterrupt:
         print("stopped", flush=True)
     except OSError as error:

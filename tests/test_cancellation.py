@@ -435,6 +435,28 @@ async def test_children_of_a_shielded_scope_are_behind_its_shield() -> None:
 
 
 @both
+async def test_a_shield_holds_nothing_off_from_what_is_outside_of_it() -> None:
+    """The task waits behind its shield for a child that is not behind it."""
+    log: list[str] = []
+
+    async def parent() -> None:
+        async with tonio.scope() as outer:
+            async with tonio.scope(shield=True):
+                child = outer.spawn(hang(log))
+                started.set()
+                with suppress(TaskCancelled):
+                    await child
+                log.append("parent")
+
+    started = tonio.Event()
+    task = tonio.spawn(parent())
+    await started.wait()
+    task.cancel()
+    await task  # it had nothing to wait for any more
+    assert log == ["child", "parent"]
+
+
+@both
 async def test_shielded_scope_is_cancelled_by_its_own_means() -> None:
     log: list[str] = []
     async with tonio.scope(shield=True) as scope:

@@ -567,11 +567,11 @@ def test_a_piece_of_a_request_is_no_request(root: Path, monkeypatch: pytest.Monk
     pieces = iter([request[:10], request[10:], request[:10], request[10:], request, request, b""])
 
     class Client:
-        async def recv(self, size: int) -> bytes:
+        async def receive_some(self, size: int) -> bytes:
             events.append("recv")
             return next(pieces)
 
-        async def sendall(self, data: bytes) -> None:
+        async def send_all(self, data: bytes) -> None:
             assert data.endswith(b"\r\n\r\n0123456789")
             events.append("send")
 
