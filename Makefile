@@ -26,9 +26,11 @@ test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)
 
 .PHONY: stress
-stress: build ## a million closes and many cancellations that race with parked tasks (minutes)
+stress: build ## closes, cancellations, bad clients, restarts by the hundred thousand (minutes)
 	$(PYTHON) tests/stress/close_hammer.py 1000000
 	$(PYTHON) tests/stress/cancel_hammer.py 100000
+	$(PYTHON) tests/stress/restart.py 20
+	$(PYTHON) tests/stress/bad_clients.py 100000
 
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
