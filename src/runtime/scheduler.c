@@ -16,7 +16,7 @@
  * Why no wake-up is lost: a worker enters the list of idle ones under idle_mutex, and then looks at the inject queue
  * and the phase once more; whoever changes those takes idle_mutex afterwards and finds it in the list. The watcher
  * retires under the same mutex, and only when all others are in the list; a worker leaves the list under it, so
- * from then on it sees that there is no watcher.
+ * from then on it sees that there is no watcher. Who enters the list while others run and nobody watches does so himself.
  *
  * Searching, stealing, polling and parking happen detached: a thread that waits attached would hold up every
  * garbage collection.
@@ -83,9 +83,11 @@ idle_enter(Worker *worker)
         atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_relaxed);
     }
     /* relaxed: see "why no wake-up is lost" */
-    if (atomic_load_explicit(&runtime->started, memory_order_relaxed) > 1 &&
-        atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
-        worker->quiet_looks < WATCH_QUIET_LOOKS) {
+    int started = atomic_load_explicit(&runtime->started, memory_order_relaxed);
+    /* Whoever runs may have pushed while nobody was in the list to be called. */
+    bool others_run = count + 1 < started;
+    if (started > 1 && atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
+        (others_run || worker->quiet_looks < WATCH_QUIET_LOOKS)) {
         atomic_store_explicit(&runtime->watcher, worker->id, memory_order_relaxed);
         worker->watching = true;
     }
