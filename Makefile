@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 NINJA := $(BIN)/ninja
-C_FILES = $(shell find src tests/core benchmarks -name '*.[ch]' 2>/dev/null)
+C_FILES = $(shell find src tests/core tests/model benchmarks -name '*.[ch]' 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -24,6 +24,10 @@ test: build ## run all tests: pytest, then the C unit tests
 .PHONY: test-conformance
 test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)
+
+.PHONY: test-model
+test-model: build ## explore the interleavings of the C code's protocols, and of broken variants (minutes)
+	$(PYTHON) tests/model/run.py $(MODEL_ARGS)
 
 .PHONY: stress
 stress: build ## closes, cancellations, bad clients, restarts by the hundred thousand (minutes)
