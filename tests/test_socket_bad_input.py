@@ -160,6 +160,35 @@ async def test_text_must_be_encoded() -> None:
         assert await server.recv(100) == b"nothing of all that"
 
 
+@both
+async def test_message_that_changes_while_it_is_read() -> None:
+    """Whose `__index__` takes the rest of it away has to expect any error but no crash."""
+    left, right = socket.socketpair()
+    with left, right:
+        item: list[Any] = []
+
+        class Thief:
+            def __index__(self) -> int:
+                item.clear()
+                return socket.SOL_SOCKET
+
+        for _ in range(100):
+            item[:] = [Thief(), 12345, bytearray(100_000)]
+            with pytest.raises(OSError):
+                await left.sendmsg([b"x"], [item])
+
+        def items() -> Any:
+            yield (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", left.fileno()))
+            raise LookupError("mine")
+
+        with pytest.raises(LookupError, match="mine"):
+            await left.sendmsg([b"x"], items())
+        with pytest.raises(LookupError, match="mine"):
+            await left.sendmsg([b"x"], [items()])
+        with pytest.raises(LookupError, match="mine"):
+            await left.sendmsg(items(), [])
+
+
 # --- addresses --------------------------------------------------------------------------------
 
 
