@@ -577,6 +577,15 @@ async def test_options_as_number_bytes_and_none() -> None:
         assert sock.getsockopt(level, socket.SO_LINGER, 8) == linger
         with pytest.raises(OSError):
             sock.setsockopt(level, socket.SO_LINGER, None, 3)
+
+        class Number:
+            def __index__(self) -> int:
+                return 1
+
+        sock.setsockopt(level, socket.SO_KEEPALIVE, Number())
+        assert sock.getsockopt(level, socket.SO_KEEPALIVE) != 0
+        with pytest.raises(OverflowError):
+            sock.setsockopt(level, socket.SO_KEEPALIVE, 1 << 31)
         with pytest.raises(TypeError):
             sock.setsockopt(level, socket.SO_LINGER, None)
         with pytest.raises(TypeError):
