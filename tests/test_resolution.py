@@ -33,6 +33,12 @@ async def test_getaddrinfo_gives_what_the_standard_function_gives() -> None:
         (None, 0, 0, socket.SOCK_DGRAM, 0, socket.AI_PASSIVE),
         ("::1", b"443", socket.AF_INET6, 0, socket.IPPROTO_TCP),
         (b"localhost", 1, 0, 0, 0, socket.AI_CANONNAME),
+        (
+            "fe80::1%lo",
+            80,
+            socket.AF_INET6,
+            socket.SOCK_STREAM,
+        ),  # the scope is a number, not a name
     ):
         expected = stdlib_socket.getaddrinfo(*arguments)
         found = await socket.getaddrinfo(*arguments)

@@ -16,7 +16,6 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -74,7 +73,11 @@ whole_number(PyObject *object, const char *function, const char *what, unsigned 
     }
     value = PyLong_AsLongLong(index);
     Py_DECREF(index);
-    if ((value == -1 && PyErr_Occurred()) || value < 0 || (unsigned long long)value > most) {
+    bool failed = value == -1 && PyErr_Occurred();
+    if (!failed && most == UINT32_MAX && value < 0 && value >= INT32_MIN) {
+        value = (uint32_t)value; /* all bits of a word may be written -1 */
+    }
+    if (failed || value < 0 || (unsigned long long)value > most) {
         PyErr_Clear();
         PyErr_Format(PyExc_OverflowError, "%s: the %s must be 0-%lu", function, what, most);
         return -1;
@@ -104,30 +107,26 @@ is_tuple(PyObject *object, Py_ssize_t least, Py_ssize_t most)
            PyTuple_GET_SIZE(object) <= most;
 }
 
-/* The index of a network interface that is named by a str; 0 for ''. -1 with an exception set. */
+/* The index of the network interface of this name; 0, which is any, for '' if that `may_be_any`. -1 with an exception set. */
 static int
-interface_index(PyObject *name, const char *function, int *index)
+interface_index(PyObject *name, bool may_be_any, int *index)
 {
     PyObject *bytes;
+    int result = 0;
 
-    if (!PyUnicode_Check(name)) {
-        PyErr_Format(PyExc_TypeError, "%s: the interface must be a str, not %.200s", function,
-                     Py_TYPE(name)->tp_name);
-        return -1;
-    }
     if (!PyUnicode_FSConverter(name, &bytes)) {
         return -1;
     }
     *index = 0;
-    if (PyBytes_GET_SIZE(bytes) > 0) {
+    if (PyBytes_GET_SIZE(bytes) > 0 || !may_be_any) {
         *index = (int)if_nametoindex(PyBytes_AS_STRING(bytes));
         if (*index == 0) {
             PyErr_SetFromErrno(PyExc_OSError);
+            result = -1;
         }
     }
-    bool failed = *index == 0 && PyBytes_GET_SIZE(bytes) > 0;
     Py_DECREF(bytes);
-    return failed ? -1 : 0;
+    return result;
 }
 
 /* ---- internet -------------------------------------------------------------------------------------------- */
@@ -263,16 +262,9 @@ static PyObject *
 inet6_to_object(const Address *address)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->storage;
-    char text[INET6_ADDRSTRLEN + IF_NAMESIZE + 2];
+    char text[INET6_ADDRSTRLEN];
 
     inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-    if (in6->sin6_scope_id != 0 && IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr)) {
-        char name[IF_NAMESIZE];
-        if (if_indextoname(in6->sin6_scope_id, name) != NULL) {
-            size_t used = strlen(text);
-            snprintf(text + used, sizeof(text) - used, "%%%s", name);
-        }
-    }
     return Py_BuildValue("(siII)", text, ntohs(in6->sin6_port), (unsigned)ntohl(in6->sin6_flowinfo),
                          (unsigned)in6->sin6_scope_id);
 }
@@ -285,12 +277,13 @@ unix_from_object(PyObject *object, const char *function, Address *address,
 {
     struct sockaddr_un *un = (struct sockaddr_un *)&address->storage;
     PyObject *path;
+    Py_buffer bytes;
 
     if (PyUnicode_Check(object)) {
         path = PyUnicode_EncodeFSDefault(object);
     }
     else if (PyObject_CheckBuffer(object)) {
-        path = PyBytes_FromObject(object);
+        path = Py_NewRef(object);
     }
     else {
         return wrong(function, "a path (str or bytes) for AF_UNIX", object);
@@ -298,27 +291,31 @@ unix_from_object(PyObject *object, const char *function, Address *address,
     if (path == NULL) {
         return ADDRESS_ERROR;
     }
-    size_t length = (size_t)PyBytes_GET_SIZE(path);
-    const char *text = PyBytes_AS_STRING(path);
+    int failed = PyObject_GetBuffer(path, &bytes, PyBUF_SIMPLE);
+    Py_DECREF(path);
+    if (failed) {
+        return ADDRESS_ERROR;
+    }
+    size_t length = (size_t)bytes.len;
     /* an empty one is the name that the system chooses */
-    bool abstract = length == 0 || text[0] == '\0';
+    bool abstract = length == 0 || *(const char *)bytes.buf == '\0';
     AddressResult result = ADDRESS_ERROR;
     /* an abstract name may fill the field, a path needs its final zero */
     if (length > sizeof(un->sun_path) - (abstract ? 0 : 1)) {
         PyErr_Format(PyExc_OSError, "%s: the AF_UNIX path is too long (%zu bytes)", function,
                      length);
     }
-    else if (!abstract && strlen(text) != length) {
+    else if (!abstract && memchr(bytes.buf, '\0', length) != NULL) {
         PyErr_Format(PyExc_ValueError, "%s: the AF_UNIX path has a null character in it", function);
     }
     else {
         un->sun_family = AF_UNIX;
-        memcpy(un->sun_path, text, length);
+        memcpy(un->sun_path, bytes.buf, length);
         address->length =
             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (abstract ? 0 : 1));
         result = ADDRESS_OK;
     }
-    Py_DECREF(path);
+    PyBuffer_Release(&bytes);
     return result;
 }
 
@@ -408,13 +405,13 @@ packet_from_object(PyObject *object, const char *function, Address *address,
     struct sockaddr_ll *ll = (struct sockaddr_ll *)&address->storage;
     unsigned long numbers[3] = {0, PACKET_HOST, 0};
 
-    if (!is_tuple(object, 2, 5)) {
+    if (!is_tuple(object, 2, 5) || !PyUnicode_Check(PyTuple_GET_ITEM(object, 0))) {
         return wrong(function,
                      "a tuple (interface, protocol[, packet type[, hardware type[, address]]]) for "
                      "AF_PACKET",
                      object);
     }
-    if (interface_index(PyTuple_GET_ITEM(object, 0), function, &ll->sll_ifindex) < 0 ||
+    if (interface_index(PyTuple_GET_ITEM(object, 0), false, &ll->sll_ifindex) < 0 ||
         whole_numbers(object, function, 1, 3, names, most, numbers) < 0) {
         return ADDRESS_ERROR;
     }
@@ -424,14 +421,21 @@ packet_from_object(PyObject *object, const char *function, Address *address,
     ll->sll_hatype = (uint16_t)numbers[2];
     address->length = sizeof(*ll);
     if (PyTuple_GET_SIZE(object) == 5) {
-        PyObject *hardware = PyTuple_GET_ITEM(object, 4);
-        if (!PyBytes_Check(hardware) || (size_t)PyBytes_GET_SIZE(hardware) > sizeof(ll->sll_addr)) {
+        Py_buffer hardware;
+        if (PyObject_GetBuffer(PyTuple_GET_ITEM(object, 4), &hardware, PyBUF_SIMPLE) < 0) {
+            return ADDRESS_ERROR;
+        }
+        bool fits = (size_t)hardware.len <= sizeof(ll->sll_addr);
+        if (fits) {
+            ll->sll_halen = (uint8_t)hardware.len;
+            memcpy(ll->sll_addr, hardware.buf, (size_t)hardware.len);
+        }
+        PyBuffer_Release(&hardware);
+        if (!fits) {
             PyErr_Format(PyExc_ValueError, "%s: the hardware address must be up to 8 bytes",
                          function);
             return ADDRESS_ERROR;
         }
-        ll->sll_halen = (uint8_t)PyBytes_GET_SIZE(hardware);
-        memcpy(ll->sll_addr, PyBytes_AS_STRING(hardware), ll->sll_halen);
     }
     return ADDRESS_OK;
 }
@@ -445,8 +449,8 @@ packet_to_object(const Address *address)
     if (ll->sll_ifindex != 0 && if_indextoname((unsigned)ll->sll_ifindex, name) == NULL) {
         name[0] = '\0'; /* the interface has gone */
     }
-    return Py_BuildValue("(shbhy#)", name, (short)ntohs(ll->sll_protocol), ll->sll_pkttype,
-                         (short)ll->sll_hatype, (const char *)ll->sll_addr,
+    return Py_BuildValue("(O&iiiy#)", PyUnicode_DecodeFSDefault, name, ntohs(ll->sll_protocol),
+                         ll->sll_pkttype, ll->sll_hatype, (const char *)ll->sll_addr,
                          (Py_ssize_t)ll->sll_halen);
 }
 
@@ -461,9 +465,8 @@ can_from_object(PyObject *object, const char *function, Address *address,
     }
     can->can_family = AF_CAN;
     address->length = sizeof(*can);
-    return interface_index(PyTuple_GET_ITEM(object, 0), function, &can->can_ifindex) < 0
-               ? ADDRESS_ERROR
-               : ADDRESS_OK;
+    return interface_index(PyTuple_GET_ITEM(object, 0), true, &can->can_ifindex) < 0 ? ADDRESS_ERROR
+                                                                                     : ADDRESS_OK;
 }
 
 static PyObject *
@@ -478,6 +481,30 @@ can_to_object(const Address *address)
     return Py_BuildValue("(O&)", PyUnicode_DecodeFSDefault, name);
 }
 
+/* One of the two names, with its final zero, to `room`. */
+static int
+alg_name(PyObject *object, const char *function, const char *what, size_t size, unsigned char *room)
+{
+    Py_ssize_t length;
+
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "%s: the %s must be a str, not %.200s", function, what,
+                     Py_TYPE(object)->tp_name);
+        return -1;
+    }
+    const char *text = PyUnicode_AsUTF8AndSize(object, &length);
+    if (text == NULL) {
+        return -1;
+    }
+    if (strlen(text) != (size_t)length || (size_t)length >= size) {
+        PyErr_Format(PyExc_ValueError, "%s: the %s must be shorter than %zu bytes, none of them 0",
+                     function, what, size);
+        return -1;
+    }
+    memcpy(room, text, (size_t)length + 1);
+    return 0;
+}
+
 static AddressResult
 alg_from_object(PyObject *object, const char *function, Address *address,
                 Lookup **Py_UNUSED(lookup))
@@ -486,25 +513,18 @@ alg_from_object(PyObject *object, const char *function, Address *address,
     static const unsigned long most[] = {UINT32_MAX, UINT32_MAX};
     struct sockaddr_alg *alg = (struct sockaddr_alg *)&address->storage;
     unsigned long numbers[2] = {0, 0};
-    const char *type;
-    const char *name;
 
-    if (!is_tuple(object, 2, 4) || (type = PyUnicode_AsUTF8(PyTuple_GET_ITEM(object, 0))) == NULL ||
-        (name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(object, 1))) == NULL) {
-        PyErr_Clear();
+    if (!is_tuple(object, 2, 4)) {
         return wrong(function, "a tuple (type, name[, features[, mask]]) for AF_ALG", object);
     }
-    if (strlen(type) >= sizeof(alg->salg_type) || strlen(name) >= sizeof(alg->salg_name)) {
-        PyErr_Format(PyExc_ValueError, "%s: the type or name of an AF_ALG address is too long",
-                     function);
-        return ADDRESS_ERROR;
-    }
-    if (whole_numbers(object, function, 2, 2, names, most, numbers) < 0) {
+    if (alg_name(PyTuple_GET_ITEM(object, 0), function, "type", sizeof(alg->salg_type),
+                 alg->salg_type) < 0 ||
+        alg_name(PyTuple_GET_ITEM(object, 1), function, "name", sizeof(alg->salg_name),
+                 alg->salg_name) < 0 ||
+        whole_numbers(object, function, 2, 2, names, most, numbers) < 0) {
         return ADDRESS_ERROR;
     }
     alg->salg_family = AF_ALG;
-    strcpy((char *)alg->salg_type, type);
-    strcpy((char *)alg->salg_name, name);
     alg->salg_feat = (uint32_t)numbers[0];
     alg->salg_mask = (uint32_t)numbers[1];
     address->length = sizeof(*alg);

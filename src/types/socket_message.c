@@ -90,21 +90,22 @@ control_close_descriptors(struct msghdr *header)
 static int
 control_item(PyObject *object, struct cmsghdr *head, Py_buffer *data)
 {
-    PyObject *item = PySequence_Fast(object, "");
-    PyObject *bytes = NULL;
+    /* a tuple: code that runs while its items are read cannot take them out of it */
+    PyObject *item = PySequence_Tuple(object);
 
-    if (item == NULL || PySequence_Fast_GET_SIZE(item) != 3) {
+    if (item == NULL && !PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return -1;
+    }
+    if (item == NULL || PyTuple_GET_SIZE(item) != 3) {
         Py_XDECREF(item);
         PyErr_SetString(PyExc_TypeError,
                         "sendmsg(): an item of ancdata must be (level, type, bytes)");
         return -1;
     }
-    bytes = PySequence_Fast_GET_ITEM(item, 2);
-    int failed = int_argument("sendmsg()", "a level", PySequence_Fast_GET_ITEM(item, 0),
-                              &head->cmsg_level) < 0 ||
-                 int_argument("sendmsg()", "a type", PySequence_Fast_GET_ITEM(item, 1),
-                              &head->cmsg_type) < 0 ||
-                 readable_buffer("sendmsg()", "data", bytes, data) < 0;
+    int failed =
+        int_argument("sendmsg()", "a level", PyTuple_GET_ITEM(item, 0), &head->cmsg_level) < 0 ||
+        int_argument("sendmsg()", "a type", PyTuple_GET_ITEM(item, 1), &head->cmsg_type) < 0 ||
+        readable_buffer("sendmsg()", "data", PyTuple_GET_ITEM(item, 2), data) < 0;
     Py_DECREF(item);
     if (!failed && data->len > INT_MAX) {
         PyBuffer_Release(data);

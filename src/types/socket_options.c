@@ -116,16 +116,19 @@ Socket_setsockopt(PyObject *object, PyObject *args)
             "setsockopt(): value must be an int or bytes, or None together with optlen");
         return NULL;
     }
-    if (PyLong_Check(value) && self->family == AF_VSOCK) {
-        /* its options are twice as wide */
-        wide = PyLong_AsUnsignedLongLong(value);
-        if (wide == (uint64_t)-1 && PyErr_Occurred()) {
+    if (PyIndex_Check(value)) {
+        PyObject *index = PyNumber_Index(value);
+        if (index == NULL) {
             return NULL;
         }
-    }
-    else if (PyLong_Check(value)) {
-        number = PyLong_AsInt(value);
-        if (number == -1 && PyErr_Occurred()) {
+        if (self->family == AF_VSOCK) {
+            wide = PyLong_AsUnsignedLongLong(index); /* its options are twice as wide */
+        }
+        else {
+            number = PyLong_AsInt(index);
+        }
+        Py_DECREF(index);
+        if (PyErr_Occurred()) {
             return NULL;
         }
     }
