@@ -279,6 +279,21 @@ forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
     Py_RETURN_NONE;
 }
 
+void
+runtime_leave_fork(PyObject *error)
+{
+    PyObject *reported = PyObject_CallFunction(PyExc_RuntimeError, "s", runtime_forked_message);
+
+    if (reported == NULL) {
+        reported = PyErr_GetRaisedException();
+    }
+    if (error != NULL) {
+        PyException_SetContext(reported, error);
+    }
+    error_report(reported, "in a forked child");
+    _exit(1);
+}
+
 static PyMethodDef forked_def = {"forked", forked, METH_NOARGS, NULL};
 
 /* ---- making and freeing one ------------------------------------------------------------------------------ */

@@ -112,6 +112,43 @@ PROGRAMS = [
         flags=QUIET,
     ),
     Hostile(
+        "fork_in_a_blocking_job_that_returns",
+        """
+        def job():
+            return os.fork()
+        async def program():
+            pid = await tonio.spawn_blocking(job)
+            _, status = await tonio.spawn_blocking(os.waitpid, pid, 0)
+            print("child", os.waitstatus_to_exitcode(status))
+            return await works()
+        print(run(program()))
+        """,
+        prints="child 1\nworks",
+        tells=(FORKED,),
+        may_tell=(REPORTED,),
+        flags=QUIET,
+    ),
+    Hostile(
+        "fork_in_a_blocking_job_that_raises",
+        """
+        def job():
+            pid = os.fork()
+            if pid == 0:
+                sys.exit(7)
+            return pid
+        async def program():
+            pid = await tonio.spawn_blocking(job)
+            _, status = await tonio.spawn_blocking(os.waitpid, pid, 0)
+            print("child", os.waitstatus_to_exitcode(status))
+            return await works()
+        print(run(program()))
+        """,
+        prints="child 1\nworks",
+        tells=(FORKED,),
+        may_tell=(REPORTED,),
+        flags=QUIET,
+    ),
+    Hostile(
         "fork_in_a_foreign_thread",
         """
         pids = []
