@@ -215,6 +215,30 @@ PROGRAMS = [
         notations=("await",),
     ),
     Hostile(
+        "same_coroutine_twice",
+        """
+        async def program():
+            coroutine = give(1)
+            join = tonio.spawn(coroutine)
+            for call in (
+                lambda: tonio.spawn(coroutine),
+                lambda: tonio.run(coroutine),
+                lambda: tonio.time.timeout(coroutine, 1),
+                lambda: tonio.scope().spawn(coroutine),
+                lambda: tonio.block_on(coroutine),
+                lambda: tonio.select(coroutine),
+                lambda: tonio.as_completed(coroutine),
+            ):
+                try:
+                    call()
+                except RuntimeError:
+                    pass
+            assert await join == 1, "it was closed"
+            return await works()
+        print(run(program()))
+        """,
+    ),
+    Hostile(
         "generator_that_runs_already",
         """
         own = []
