@@ -151,6 +151,17 @@ runnable_claim(PyObject *object, const char *what)
     }
     PyAsyncMethods *async = Py_TYPE(object)->tp_as_async;
     if (async != NULL && async->am_await != NULL) {
+        /* what asyncio itself knows a future by; one hands itself out, to an event loop that is not here */
+        int foreign = PyObject_HasAttrWithError(object, support.name_asyncio_future);
+        if (foreign > 0) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s: %.200s belongs to an event loop of asyncio, and can only be awaited "
+                         "there",
+                         what, Py_TYPE(object)->tp_name);
+        }
+        if (foreign != 0) {
+            return NULL;
+        }
         PyObject *iterator = async->am_await(object);
         if (iterator == NULL) {
             return NULL;

@@ -263,6 +263,36 @@ PROGRAMS = [
         prints="generator already executing\ntold\nworks",
     ),
     Hostile(
+        "foreign_objects_in_place_of_operations",
+        """
+        import asyncio, concurrent.futures
+        loop = asyncio.new_event_loop()
+        class Own:
+            def __await__(self):
+                yield "a message to another library's loop"
+        async def of_asyncio():
+            await asyncio.sleep(0.01)
+        async def program():
+            future = loop.create_future()
+            things = [1, "text", b"", 1.5, [], {}, int, object(), future, Own(),
+                      of_asyncio(), iter([1, 2]), concurrent.futures.Future(), lambda: None, ...]
+            for thing in things:
+                try:
+                    await thing
+                except TypeError as error:
+                    if thing is future:
+                        print("belongs to an event loop of asyncio" in str(error))
+                except RuntimeError as error:  # of asyncio.sleep()
+                    assert "no running event loop" in str(error), error
+                else:
+                    print("not refused:", thing)
+            loop.close()
+            return await works()
+        print(run(program()))
+        """,
+        prints="True\nworks",
+    ),
+    Hostile(
         "generator_that_yields_nonsense_for_ever",
         """
         def stubborn():
