@@ -101,6 +101,93 @@ PROGRAMS = [
         prints="works",
     ),
     Hostile(
+        "every_function_called_with_nonsense",
+        """
+        import math
+        from tonio.colored import io, net
+        class Evil:
+            def __index__(self): raise LookupError("index")
+            def __float__(self): raise LookupError("float")
+            def __iter__(self): raise LookupError("iter")
+            def __await__(self): raise LookupError("await")
+            def __bool__(self): raise LookupError("bool")
+            def __hash__(self): raise LookupError("hash")
+            def __eq__(self, other): raise LookupError("eq")
+            def __repr__(self): raise LookupError("repr")
+            def __call__(self, *args): raise LookupError("call")
+        class Text(str):
+            pass
+        nonsense = [None, True, -1, 0, 1, 2**31, 2**63, -2**63, 2**200, 1.5, math.nan, math.inf,
+                    1e300, "", "text", Text("x"), b"bytes", bytearray(3), memoryview(b"abc"), (),
+                    (1, 2), [], {}, set(), int, object(), Evil(), Ellipsis, (None,), [[]],
+                    ("127.0.0.1", 70000), ("127.0.0.1", "x"), ("\\0", 1), "\\ud800", b"\\0" * 200]
+        skipped = {"main", "run", "block_on", "default_int_handler"}
+        allowed = (TypeError, ValueError, OSError, LookupError, RuntimeError, OverflowError,
+                   AttributeError, WouldBlock, ResourceClosed, ResourceBroken, ResourceBusy,
+                   MemoryError)
+        async def use(call, *args):
+            try:
+                made = call(*args)
+            except allowed:
+                return
+            if isinstance(made, tonio.Join):
+                made.cancel()
+            if hasattr(made, "close"):
+                try:
+                    made.close()
+                except allowed:
+                    pass
+            elif hasattr(made, "__await__"):
+                try:
+                    async with tonio.scope(timeout=0) as scope:
+                        await made
+                except allowed:
+                    pass
+                except ExceptionGroup as group:
+                    assert all(isinstance(error, allowed) for error in group.exceptions)
+        async def program():
+            import random
+            generator = random.Random(5)
+            calls = []
+            for module in (tonio, tonio.time, sync, channel, net, io):
+                calls += [getattr(module, n) for n in module.__all__ if n not in skipped]
+            calls = [call for call in calls if callable(call)]
+            calls += [tonio.spawn.without_results, tonio.spawn.without_tracking,
+                      tonio.spawn_blocking.abandon, socket.socket, socket.socketpair]
+            done = 0
+            def objects():
+                return [tonio.Event(), sync.Lock(), sync.Semaphore(1), sync.Barrier(3),
+                        sync.Condition(), sync.RwLock(), sync.Once(), *channel.channel(1),
+                        *channel.unbounded(), *channel.broadcast(2), *channel.watch(1),
+                        socket.socket(), tonio.scope(), tonio.spawn(give(1)),
+                        tonio.time.interval(1), tonio.runtime()]
+            for call in calls:
+                for arguments in ((), *((thing,) for thing in nonsense)):
+                    await use(call, *arguments)
+                for _ in range(20):
+                    await use(call, *generator.choices(nonsense, k=generator.randrange(2, 5)))
+            for index in range(len(objects())):
+                for name in dir(objects()[index]):
+                    if name in ("detach", "run_forever", "run_until_complete", "__class__",
+                                "__await__", "__iter__") or not name.startswith("__") == False:
+                        continue
+                    for _ in range(12):
+                        thing = objects()[index]
+                        method = getattr(thing, name)
+                        if callable(method):
+                            arguments = generator.choices(nonsense, k=generator.randrange(0, 4))
+                            await use(method, *arguments)
+                        if hasattr(thing, "close"):
+                            thing.close()
+            return await works()
+        import warnings
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda report: None
+        print(run(program()))
+        """,
+        notations=("await",),
+    ),
+    Hostile(
         "comparisons_that_raise_or_use_the_runtime",
         """
         class Odd:
