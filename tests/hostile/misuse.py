@@ -73,6 +73,36 @@ PROGRAMS = [
         prints="tampered with\nworks",
     ),
     Hostile(
+        "callables_that_return_the_wrong_thing",
+        """
+        async def program():
+            for use in (
+                lambda: tonio.map(lambda n: 42, [1]),
+                lambda: tonio.map(lambda n: None, [1]),
+                lambda: sync.Once().get_or_init(42),
+                lambda: tonio.main(42),
+            ):
+                try:
+                    await use()
+                except TypeError:
+                    print("TypeError")
+            def numbers():
+                yield give(1)
+                raise LookupError("in the middle")
+            for use in (lambda: tonio.map(lambda n: n, numbers()),
+                        lambda: tonio.map_blocking(lambda n: n, numbers())):
+                try:
+                    await use()
+                except LookupError as error:
+                    print(error)
+            return await works()
+        print(run(program()))
+        """,
+        prints="TypeError\nTypeError\nTypeError\nTypeError\nin the middle\nin the middle\nworks",
+        tells=("'give' was never awaited",),
+        notations=("await",),
+    ),
+    Hostile(
         "bad_input_to_locks_and_channels",
         """
         from math import inf, nan
