@@ -177,6 +177,10 @@ runtime_is_forked(const Runtime *runtime)
     return runtime->forks != fork_count;
 }
 
+/* In such a child, on a thread that nobody waits for: tells why, with `error` (stolen, or NULL) as the context, and ends the
+ * process. Attached. */
+_Noreturn void runtime_leave_fork(PyObject *error);
+
 static inline bool
 runtime_is_closing(Runtime *runtime)
 {

@@ -93,10 +93,7 @@ worker_thread(void *argument)
     atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
     worker_main(worker);
     if (runtime_is_forked(runtime)) {
-        /* The task that forked ran on this thread, which is the child's only one: there is no `run` to tell. */
-        PyErr_SetString(PyExc_RuntimeError, runtime_forked_message);
-        error_report_current("in a forked child");
-        _exit(1);
+        runtime_leave_fork(NULL);
     }
 }
 
