@@ -93,6 +93,9 @@ control_item(PyObject *object, struct cmsghdr *head, Py_buffer *data)
     PyObject *item = PySequence_Fast(object, "");
     PyObject *bytes = NULL;
 
+    if (item == NULL && !PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return -1;
+    }
     if (item == NULL || PySequence_Fast_GET_SIZE(item) != 3) {
         Py_XDECREF(item);
         PyErr_SetString(PyExc_TypeError,
