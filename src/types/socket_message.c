@@ -273,7 +273,11 @@ message_receive(SocketOperation *op, ssize_t *count)
         return NULL;
     }
     int flags = header.msg_flags & ~((op->flags & MSG_CMSG_CLOEXEC) ? 0 : MSG_CMSG_CLOEXEC);
-    return Py_BuildValue("(NNiN)", data, ancillary, flags, address);
+    PyObject *result = Py_BuildValue("(NNiN)", data, ancillary, flags, address);
+    if (result == NULL) {
+        control_close_descriptors(&header);
+    }
+    return result;
 }
 
 /* ---- methods --------------------------------------------------------------------------------------------- */
