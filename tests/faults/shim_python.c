@@ -117,19 +117,6 @@ WRAP_STATUS(PyObject_GetBuffer, (PyObject * object, Py_buffer *view, int flags),
             (object, view, flags))
 WRAP_STATUS(PyType_Ready, (PyTypeObject * type), (type))
 
-int __real__PyBytes_Resize(PyObject **bytes, Py_ssize_t size);
-int __wrap__PyBytes_Resize(PyObject **bytes, Py_ssize_t size);
-int
-__wrap__PyBytes_Resize(PyObject **bytes, Py_ssize_t size)
-{
-    if (HERE(_PyBytes_Resize)) {
-        Py_CLEAR(*bytes);
-        PyErr_NoMemory();
-        return -1;
-    }
-    return __real__PyBytes_Resize(bytes, size);
-}
-
 int __real_PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyObject **value);
 int __wrap_PyObject_GetOptionalAttr(PyObject *object, PyObject *name, PyObject **value);
 int
