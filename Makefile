@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 NINJA := $(BIN)/ninja
-C_FILES = $(shell find src tests/core tests/model benchmarks -name '*.[ch]' 2>/dev/null)
+C_FILES = $(shell find src tests/core tests/model tests/faults benchmarks -name '*.[ch]' 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -45,6 +45,11 @@ test-scopes-long: build ## 2000 generated programs of scopes in each notation (m
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
 	$(PYTHON) tests/stress/cancel_races.py 1000000
 	$(PYTHON) tests/stress/interrupts.py 100
+
+.PHONY: test-faults
+test-faults: ## make every call that can fail do so, once each (FAULTS=short: a sample for a minute)
+	@scripts/build.sh faults
+	$(PYTHON) tests/faults/run.py $(if $(filter short,$(FAULTS)),--short) $(FAULTS_ARGS)
 
 .PHONY: demo
 demo: build ## serve and fetch the standard library on all cores, compare every byte

@@ -78,7 +78,7 @@ struct Worker {
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
     _Atomic uint64_t stolen;
     _Atomic uint64_t parked;
-    char *scratch; /* owner: WORKER_SCRATCH bytes to receive into */
+    PyObject *scratch; /* owner: a bytes object of WORKER_SCRATCH to receive into, or NULL */
 };
 
 #define WORKER_SCRATCH 65536

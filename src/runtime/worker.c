@@ -24,13 +24,12 @@ worker_init(Worker *worker, Runtime *runtime, int id)
     inject_queue_init(&worker->pinned);
     worker->random = (uint32_t)id * 2654435769u + 12345u;
     worker->context = PyContext_CopyCurrent();
-    worker->scratch = malloc(WORKER_SCRATCH);
     worker->seen_progress = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
     worker->seen_tail = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
     if (worker->context == NULL) {
         return -1;
     }
-    if (worker->scratch == NULL || worker->seen_progress == NULL || worker->seen_tail == NULL ||
+    if (worker->seen_progress == NULL || worker->seen_tail == NULL ||
         parker_init(&worker->parker) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -42,7 +41,7 @@ void
 worker_destroy(Worker *worker)
 {
     parker_destroy(&worker->parker);
-    free(worker->scratch);
+    Py_CLEAR(worker->scratch);
     free(worker->seen_progress);
     free(worker->seen_tail);
     Py_CLEAR(worker->context);
