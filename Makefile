@@ -29,6 +29,11 @@ test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 test-model: build ## explore the interleavings of the C code's protocols, and of broken variants (minutes)
 	$(PYTHON) tests/model/run.py $(MODEL_ARGS)
 
+.PHONY: test-seeds
+test-seeds: SEEDS ?= 1000
+test-seeds: build ## run tests of scopes, channels and sockets under SEEDS=1000 seeds of the scheduler (minutes)
+	$(PYTHON) tests/seeds/run.py --seeds $(SEEDS)
+
 .PHONY: stress
 stress: build ## closes, cancellations, bad clients, restarts by the hundred thousand (minutes)
 	$(PYTHON) tests/stress/close_hammer.py 1000000

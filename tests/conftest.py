@@ -31,6 +31,19 @@ def pytest_unconfigure() -> None:
         _stderr.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure under a seed of the scheduler says how to have it again."""
+    report = yield
+    seed = os.environ.get("TONIO_SCHEDULE_SEED")
+    if report.failed and seed:
+        again = f"TONIO_SCHEDULE_SEED={seed} {sys.executable} -m pytest '{item.nodeid}'"
+        report.sections.append(("scheduled by a seed; again with", again))
+    return report
+
+
 def pytest_collection_finish() -> None:
     # Every test ends with a collection; what there is until here need not be looked at each time.
     gc.collect()

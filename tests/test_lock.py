@@ -415,6 +415,8 @@ async def test_repr_shows_the_state() -> None:
         join = tonio.spawn(lock())
         await until(lambda: waiting(lock) == 1)
         assert join.cancel()
+        with pytest.raises(tonio.exceptions.TaskCancelled):
+            await join
     operation = lock()
     assert "not acquired" in repr(operation)
     await operation

@@ -194,7 +194,8 @@ async def test_coroutine_beside_a_ready_operation_is_closed_unstarted() -> None:
         await tonio.yield_now()
 
     one, two = coroutine(), coroutine()
-    assert await tonio.select(one, set_event().wait(), two) is True
+    operation = tonio.select(one, set_event().wait(), two)
+    assert await operation is True
     assert started == []
     for coro in (one, two):
         with pytest.raises(RuntimeError):

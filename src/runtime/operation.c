@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "core/clock.h"
+#include "runtime/perturb.h"
 #include "runtime/runtime.h"
 
 int
@@ -82,7 +83,7 @@ operation_next(PyObject *self)
         return NULL;
     }
     worker->awaiting = op;
-    if (op->cls->hosted_ended != NULL || --worker->budget <= 0) {
+    if (op->cls->hosted_ended != NULL || budget_is_spent(worker, task)) {
         worker->awaiting_result = OPERATION_REQUEUE; /* the run loop polls it */
         return Py_NewRef(op);
     }

@@ -19,6 +19,7 @@
 #include "runtime/blocking.h"
 #include "runtime/generators.h"
 #include "runtime/operation.h"
+#include "runtime/perturb.h"
 #include "runtime/scheduler.h"
 #include "runtime/signals.h"
 #include "support.h"
@@ -390,6 +391,10 @@ runtime_new(const RuntimeOptions *options)
             runtime_free(runtime);
             return NULL;
         }
+    }
+    if (perturb_begin(runtime) < 0) {
+        runtime_free(runtime);
+        return NULL;
     }
     if (blocking_pool_new(runtime, options->pool_size, options->pool_idle_ttl) < 0) {
         runtime_free(runtime);

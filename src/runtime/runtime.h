@@ -40,9 +40,11 @@ struct Worker {
     Operation *awaiting;  /* owner, borrowed: the operation whose __next__ has just asked to wait */
     int awaiting_result;  /* OperationResult that goes with it */
     int budget;           /* owner: operations the running task may still finish at once */
-    uint32_t slot_streak; /* owner */
-    uint32_t tick;        /* owner: task runs */
-    uint32_t period_tick; /* owner: `tick` when the present measuring period began */
+    bool budget_is_short; /* owner: `budget` is that of a seeded run */
+    uint64_t perturbation; /* owner: random numbers of a seeded run (perturb.h); 0: it is none */
+    uint32_t slot_streak;  /* owner */
+    uint32_t tick;         /* owner: task runs */
+    uint32_t period_tick;  /* owner: `tick` when the present measuring period began */
     uint64_t period_start; /* owner: nanoseconds */
     _Atomic uint32_t
         average_run;           /* owner writes: nanoseconds a task run takes on average, lately */

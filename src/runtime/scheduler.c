@@ -30,6 +30,7 @@
 #include "runtime/blocking.h"
 #include "runtime/cancel.h"
 #include "runtime/inspect.h"
+#include "runtime/perturb.h"
 #include "support.h"
 
 #define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
@@ -263,9 +264,32 @@ pinned_take(Worker *worker)
     return task_of(inject_queue_pop(&worker->pinned));
 }
 
+static void foreign_pushed(Runtime *runtime);
+
+/* In a perturbed run a woken task gets anywhere. True: it has. */
+static bool
+worker_push_perturbed(Worker *worker, Task *task)
+{
+    perturb_delay(worker);
+    switch (perturb_choose(worker, 4)) {
+    case 0:
+        run_queue_push(&worker->queue, &task->run);
+        return true;
+    case 1:
+        inject_queue_push(&worker->runtime->inject, &task->run);
+        foreign_pushed(worker->runtime);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
 worker_push_hot(Worker *worker, Task *task)
 {
+    if (is_perturbed(worker) && worker_push_perturbed(worker, task)) {
+        return;
+    }
     /* relaxed: only this thread fills the slot */
     if (atomic_load_explicit(&worker->slot, memory_order_relaxed) == NULL) {
         /* release: pairs with the exchange of whoever takes it */
@@ -306,6 +330,10 @@ scheduler_wake_chain(TaskChain *chain)
     Task *task = chain->first;
     bool pushed = false;
 
+    if (worker != NULL && is_perturbed(worker) && task != NULL) {
+        perturb_chain(worker, chain);
+        task = chain->first;
+    }
     while (task != NULL) {
         Task *next = task_of(task->run.next);
         Runtime *runtime = task_runtime(task);
@@ -431,7 +459,7 @@ worker_steal(Worker *worker)
         }
         /* relaxed: hints */
         uint64_t average = atomic_load_explicit(&victim->average_run, memory_order_relaxed);
-        if (average * run_queue_length(&victim->queue) > STEAL_NS) {
+        if (average * run_queue_length(&victim->queue) > STEAL_NS || is_perturbed(worker)) {
             Task *task = worker_steal_from(worker, victim);
             if (task != NULL) {
                 return task;
@@ -600,6 +628,9 @@ worker_park(Worker *worker, bool *attend)
             worker->next_breath = now + BREATH_INTERVAL;
             scheduler_breathe(runtime);
             blocking_pool_breathe(runtime->pool);
+        }
+        if (is_perturbed(worker)) {
+            perturb_delay(worker);
         }
         SleepEnd end = worker_sleep(worker, wake_at, &chain);
         if (chain.count > 0 ||
@@ -786,6 +817,35 @@ worker_tick(Worker *worker)
     }
 }
 
+/* In a perturbed run: work of another worker, or from outside, or the own in another order. NULL: as usual. */
+static Task *
+worker_next_perturbed(Worker *worker)
+{
+    perturb_delay(worker);
+    switch (perturb_choose(worker, 8)) {
+    case 0:
+        return worker_steal(worker);
+    case 1:
+        return inject_take(worker);
+    case 2:
+        worker->slot_streak = WORKER_SLOT_STREAK; /* the queue first */
+        break;
+    case 3:
+    case 4:
+        for (uint32_t moves = perturb_choose(worker, 4); moves > 0; moves--) {
+            RunNode *node = run_queue_pop(&worker->queue);
+            if (node == NULL) {
+                break;
+            }
+            run_queue_push(&worker->queue, node);
+        }
+        break;
+    default:
+        break;
+    }
+    return NULL;
+}
+
 static Task *
 worker_next(Worker *worker)
 {
@@ -794,6 +854,12 @@ worker_next(Worker *worker)
     if (++worker->tick % WORKER_TICK == 0) {
         worker_tick(worker);
         task = inject_take(worker);
+        if (task != NULL) {
+            return task;
+        }
+    }
+    if (is_perturbed(worker)) {
+        task = worker_next_perturbed(worker);
         if (task != NULL) {
             return task;
         }

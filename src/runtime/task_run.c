@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "runtime/cancel.h"
 #include "runtime/operation.h"
+#include "runtime/perturb.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 #include "runtime/task_handle.h"
@@ -296,6 +297,9 @@ task_park(Worker *worker, Task *task, PyObject **value)
         PyContext_Exit(task->context);
     }
     worker->task = NULL;
+    if (is_perturbed(worker)) {
+        perturb_delay(worker); /* it may be claimed already */
+    }
     if (task_try_park(task)) {
         return STEP_LEAVE;
     }
@@ -320,7 +324,7 @@ task_poll(Worker *worker, Task *task, Operation *op, PyObject **value)
 {
     OperationResult result;
 
-    if (--worker->budget <= 0) {
+    if (budget_is_spent(worker, task)) {
         return operation_give_way(worker, task, value);
     }
     result = op->cls->poll(op, task, value);
@@ -533,7 +537,7 @@ task_run(Worker *worker, Task *task)
     Step step = STEP_SEND;
 
     worker->task = task;
-    worker->budget = TASK_BUDGET;
+    budget_begin(worker);
     if (task->context != NULL && PyContext_Enter(task->context) < 0) {
         Py_CLEAR(task->context); /* it is not entered, so it must not be left */
         step = STEP_THROW;

@@ -119,6 +119,11 @@ select_stop(Select *self, Task *task)
             branch->proxy = NULL;
             task_free(task_runtime(proxy), &current_worker->cache, proxy);
         }
+        if (branch->runnable != NULL) {
+            PyObject *unstarted = branch->runnable;
+            branch->runnable = NULL;
+            runnable_discard(unstarted);
+        }
     }
     if (self->tasks != NULL) {
         self->target = &self->tasks->cancel;

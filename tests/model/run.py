@@ -40,6 +40,7 @@ ENGINE = (
     "runtime/cancel.c",
     "runtime/driver.c",
     "runtime/operation.c",
+    "runtime/perturb.c",
     "runtime/task.c",
     "runtime/worker.c",
 )
@@ -57,6 +58,10 @@ class Program:
 
 
 PROGRAMS = {
+    "park": Program(
+        (*ENGINE, "runtime/ending.c", "runtime/scheduler.c"), ("model_park.c", "engine_runtime.c")
+    ),
+    "task": Program(TASKS, ("model_task.c", "engine_runtime.c", "engine_list.c")),
     "mutex": Program(
         ("core/mutex.c",), ("model_mutex.c",), ("-DMODEL_REAL_MUTEX", "-DSPIN_MAXIMUM=1")
     ),
@@ -67,14 +72,10 @@ PROGRAMS = {
         ("model_run_queue.c",),
         ("-DRUN_QUEUE_CAPACITY=4u",),
     ),
-    "task": Program(TASKS, ("model_task.c", "engine_runtime.c", "engine_list.c")),
     "channel": Program(TASKS, ("model_channel.c", "engine_runtime.c", "engine_list.c")),
     "socket": Program(
         (*TASKS, "types/socket_operation.c"),
         ("model_socket.c", "engine_runtime.c", "engine_list.c"),
-    ),
-    "park": Program(
-        (*ENGINE, "runtime/ending.c", "runtime/scheduler.c"), ("model_park.c", "engine_runtime.c")
     ),
 }
 
