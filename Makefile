@@ -2,6 +2,7 @@
 # so any of them may be the first command in a fresh checkout.
 #
 #   PYTEST_ARGS   more arguments for pytest, as in: make test PYTEST_ARGS="tests/test_sync.py -x"
+#   BENCH_ARGS    more arguments for the benchmarks, as in: make bench BENCH_ARGS="echo --rounds 9"
 #   TONIO_PYTHON  the free-threaded interpreter to use
 
 SHELL := /bin/bash
@@ -61,8 +62,20 @@ demo: build ## serve and fetch the standard library on all cores, compare every 
 	$(PYTHON) examples/demo.py
 
 .PHONY: bench
-bench: build ## run the benchmarks
+bench: build ## run the benchmarks, beside other libraries (some minutes)
 	$(PYTHON) benchmarks/run.py $(BENCH_ARGS)
+
+.PHONY: bench-full
+bench-full: build ## the same with nine rounds and longer windows (most of an hour)
+	$(PYTHON) benchmarks/run.py --full $(BENCH_ARGS)
+
+.PHONY: bench-compare
+bench-compare: build ## what became slower since a commit: make bench-compare BASE=HEAD~3
+	$(PYTHON) benchmarks/compare.py $(BASE) $(BENCH_ARGS)
+
+.PHONY: bench-docs
+bench-docs: build ## make docs/benchmarks.md from the newest results
+	$(PYTHON) benchmarks/publish.py $(RESULTS)
 
 .PHONY: lint
 lint: tools ## check style, types and layers

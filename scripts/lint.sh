@@ -25,7 +25,8 @@ c_style() {
 }
 
 types() {
-    mypy --strict tonio examples tests/typing/typical.py
+    mypy --strict tonio examples tests/typing/typical.py &&
+        mypy --strict benchmarks/*.py benchmarks/programs/*.py
 }
 
 # no_match PATTERN FILE...: no line of the files matches.

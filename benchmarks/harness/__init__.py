@@ -1,1 +1,1 @@
-"""What `run.py` is made of: machine, peers, processes, results, the suites, and the report."""
+"""What the commands share: machine, peers, processes, results, the shape of a suite, tables."""

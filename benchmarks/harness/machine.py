@@ -24,10 +24,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tonio"
 
 
-def cores() -> tuple[int, int]:
-    """The core of what is measured, and the core of the load (the same if there is no other)."""
-    usable = sorted(os.sched_getaffinity(0))
-    return usable[0], usable[min(1, len(usable) - 1)]
+def cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
 
 
 def git(*arguments: str) -> str:
@@ -63,6 +61,12 @@ def build_options() -> dict[str, Any]:
     return {option["name"]: option["value"] for option in options if option["name"] in wanted}
 
 
+def compiler() -> str:
+    command = [*os.environ.get("CC", "cc").split(), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[0] if done.returncode == 0 else ""
+
+
 def describe() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -72,6 +76,7 @@ def describe() -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "system": platform.platform(),
         "python": sys.version,
+        "compiler": compiler(),
         "build": build_options(),
         "load_average": os.getloadavg()[0],
     }

@@ -29,8 +29,9 @@ INSTALLS: dict[str, tuple[str, ...]] = {
     "rust": ("--only-binary=:all:", "tonio"),
     "uvloop": ("--no-binary=uvloop", "uvloop"),
     "trio": ("trio",),
+    "tinyio": ("tinyio",),
 }
-DISTRIBUTIONS = {"rust": "tonio", "uvloop": "uvloop", "trio": "trio"}
+DISTRIBUTIONS = {"rust": "tonio", "uvloop": "uvloop", "trio": "trio", "tinyio": "tinyio"}
 
 # With -P the folder of the caller, which may be this project's with its own tonio, is not searched.
 PROBE = """
@@ -86,24 +87,36 @@ def probe(name: str, python: Path) -> Peer:
     return Peer(name, python, version=done.stdout.strip())
 
 
+def environment_for(folder: Path) -> tuple[Path, Path]:
+    """A new virtual environment: its interpreter, and where its packages belong."""
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, symlinks=True)
+    packages = sysconfig.get_path("platlib", "venv", {"base": folder, "platbase": folder})
+    return folder / "bin" / "python", Path(packages)
+
+
+def copy_reader(packages: Path) -> None:
+    """h11, which the HTTP server of the examples reads requests with."""
+    found = Path(sysconfig.get_path("purelib")) / "h11"
+    shutil.copytree(found, packages / "h11", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def copy_of_project() -> Peer:
     """A copy of this project as it is built now, so that all rounds measure the same.
 
     In the editable installation an import would rebuild what someone edits in the meantime.
     """
     folder = BUILD / "project"
-    python = folder / "bin" / "python"
     command = [sys.executable, "-P", "-c", LOCATE]
     found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     if found.returncode != 0:
         reason = (found.stderr.strip().splitlines() or ["no message"])[-1]
-        return Peer("project", python, problem=reason)
+        return Peer("project", folder, problem=reason)
     version, package, extension = found.stdout.splitlines()
-    shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, symlinks=True)
-    target = Path(sysconfig.get_path("platlib", "venv", {"base": folder, "platbase": folder}))
-    shutil.copytree(package, target / "tonio", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(extension, target / "tonio")
+    python, packages = environment_for(folder)
+    shutil.copytree(package, packages / "tonio", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(extension, packages / "tonio")
+    copy_reader(packages)
     return Peer("project", python, version=version)
 
 
@@ -171,11 +184,8 @@ def built(name: str, *, say: Callable[[str], None]) -> Peer:
 
 
 def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
-    """All peers by name; `python` is the plain interpreter, `project` has this project."""
-    peers = {
-        "python": Peer("python", base_python(), version=sys.version.split()[0]),
-        "project": copy_of_project(),
-    }
+    """The peers by name."""
+    peers = {}
     for name in INSTALLS:
         if name == "rust" and (other := os.environ.get("TONIO_PEER")):
             peers[name] = probe(name, Path(other))
@@ -184,3 +194,11 @@ def set_up(*, refresh: bool, say: Callable[[str], None]) -> dict[str, Peer]:
     for name in NATIVE:
         peers[name] = built(name, say=say)
     return peers
+
+
+def at_home() -> dict[str, Peer]:
+    """What needs no set-up: `python` is the plain interpreter, `project` has this project."""
+    return {
+        "python": Peer("python", base_python(), version=sys.version.split()[0]),
+        "project": copy_of_project(),
+    }

@@ -29,10 +29,10 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
-def start(command: Command, core: int | None, **options: Any) -> subprocess.Popen[str]:
-    """Starts a process; with a core, it and its threads stay there (affinity is inherited)."""
+def start(command: Command, cores: set[int], **options: Any) -> subprocess.Popen[str]:
+    """Starts a process; it and its threads stay on these cores (affinity is inherited)."""
     mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, mine if core is None else {core})
+    os.sched_setaffinity(0, cores)
     try:
         return subprocess.Popen(
             [str(part) for part in command],
@@ -75,11 +75,9 @@ def wait_for_output(process: subprocess.Popen[str], limit: float, quiet: float) 
             raise MeasurementError(f"it hangs: no CPU time used for {quiet:.0f} s")
 
 
-def run(
-    command: Command, core: int | None, *, limit: float = 120, quiet: float = 5
-) -> dict[str, Any]:
-    """Runs a program to its end; its last line of output is its result in JSON."""
-    process = start(command, core, stderr=subprocess.PIPE)
+def run_text(command: Command, cores: set[int], *, limit: float = 120, quiet: float = 5) -> str:
+    """Runs a program to its end; what it prints."""
+    process = start(command, cores, stderr=subprocess.PIPE)
     try:
         output, errors = wait_for_output(process, limit, quiet)
     except BaseException:
@@ -89,6 +87,12 @@ def run(
     if process.returncode != 0:
         reason = last_line(errors, 3) or "no message"
         raise MeasurementError(f"exit status {process.returncode}: {reason}")
+    return output
+
+
+def run(command: Command, cores: set[int], **limits: float) -> dict[str, Any]:
+    """Runs a program to its end; its last line of output is its result in JSON."""
+    output = run_text(command, cores, **limits)
     try:
         result: dict[str, Any] = json.loads(last_line(output))
     except json.JSONDecodeError:
@@ -97,26 +101,29 @@ def run(
 
 
 @contextlib.contextmanager
-def server(command: Command, core: int | None) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server and its port, which it prints first. It must live until it is killed at the end."""
+def serving(command: Command, cores: set[int]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server and the line that it prints first. It must live until it is killed at the end."""
     log = BUILD / "server.log"
-    with log.open("w+") as errors, start(command, core, stderr=errors) as process:
+    with log.open("w+") as errors, start(command, cores, stderr=errors) as process:
         try:
-            port = _read_port(process, log)
-            yield process, port
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], PORT_LIMIT)
+            line = process.stdout.readline() if ready else ""
+            if not line:
+                reason = last_line(log.read_text(), 3)
+                raise MeasurementError(f"the server does not start: {reason}")
+            yield process, line
             if process.poll() is not None:
                 raise MeasurementError(f"the server died: {last_line(log.read_text(), 3)}")
         finally:
             process.kill()
 
 
-def _read_port(process: subprocess.Popen[str], log: Path) -> int:
-    assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], PORT_LIMIT)
-    line = process.stdout.readline() if ready else ""
-    if not line:
-        raise MeasurementError(f"the server does not start: {last_line(log.read_text(), 3)}")
-    return int(json.loads(line)["port"])
+@contextlib.contextmanager
+def server(command: Command, cores: set[int]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server that tells its port in JSON."""
+    with serving(command, cores) as (process, line):
+        yield process, int(json.loads(line)["port"])
 
 
 def build_c_programs() -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Text for people: progress while it runs, tables and goals at the end."""
+"""Text for people: progress while it runs, tables at the end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from harness.results import Goal, Results, Spread
+from harness.model import Column, Suite
+from harness.results import Results, Spread
 
 MISSING = "-"
-CPU_METRICS = {"total_seconds": "cpu_seconds", "seconds_per_op": "cpu_per_op"}
-"""For a metric of wall-clock time the one of CPU time."""
 
 
 class Progress:
@@ -65,6 +64,12 @@ class Table:
 
         return "\n".join([self.title, "", *map(text, [self.header, rule, *self.rows])])
 
+    def markdown(self) -> str:
+        """Without the title, which the document has elsewhere."""
+        rule = [":--", *["--:"] * (len(self.header) - 1)]
+        lines = [self.header, rule, *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
 
 def number(value: float) -> str:
     """Three significant digits, without an exponent."""
@@ -78,8 +83,8 @@ def number(value: float) -> str:
     return f"{value:.3f}"
 
 
-def plain(spread: Spread | None, scale: float = 1) -> str:
-    return MISSING if spread is None else number(spread.median * scale)
+def plain(spread: Spread | None) -> str:
+    return MISSING if spread is None else number(spread.median)
 
 
 def with_range(spread: Spread | None, unit: str = "") -> str:
@@ -98,22 +103,40 @@ def rate(seconds_each: Spread | None) -> str:
     return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.3g} k"
 
 
-def goals_table(goals: list[tuple[Goal, Results]]) -> Table:
-    """Each goal with the results that it is about.
+def cell(column: Column, results: Results, case: str, label: str) -> str:
+    if column.against:
+        return with_range(results.ratio(case, column.metric, label, column.against), "x")
+    spread = results.spread(case, label, column.metric)
+    match column.style:
+        case "rate":
+            return rate(spread)
+        case "range":
+            return with_range(spread and spread.times(column.scale))
+        case "plain":
+            return plain(spread and spread.times(column.scale))
 
-    Goals about times are judged by the clock on the wall. Beside it stands the same comparison of
-    CPU times, which other processes on the machine disturb less.
-    """
-    rows = []
-    for goal, results in goals:
-        measured = goal.measured(results)
-        if measured is None:
-            verdict = "not measured"
-        else:
-            verdict = "reached" if goal.reached(measured) else "MISSED"
-        unit = "x" if goal.against else ""
-        by_cpu = MISSING
-        if metric := CPU_METRICS.get(goal.metric):
-            by_cpu = with_range(dataclasses.replace(goal, metric=metric).measured(results), unit)
-        rows.append((goal.text, goal.bound(), with_range(measured, unit), by_cpu, verdict))
-    return Table("Goals", ("", "target", "measured (least-most)", "by CPU time", ""), rows)
+
+def tables(suite: Suite, results: Results) -> list[Table]:
+    """The suite's results, with those columns for which there are any."""
+    if suite.one_table:
+        labels = list(dict.fromkeys(label for found in results.samples.values() for label in found))
+        column = suite.columns[0]
+        rows = [
+            (suite.case_title(case), *(cell(column, results, case, label) for label in labels))
+            for case in results.samples
+        ]
+        return [Table(f"{suite.title}: {column.title}", ("", *labels), rows)]
+    found = []
+    for case, contenders in results.samples.items():
+        columns = [
+            column
+            for column in suite.columns
+            if any(results.spread(case, label, column.metric) for label in contenders)
+        ]
+        rows = [
+            (label, *(cell(column, results, case, label) for column in columns))
+            for label in contenders
+        ]
+        title = f"{suite.title}: {suite.case_title(case)}"
+        found.append(Table(title, ("", *(column.title for column in columns)), rows))
+    return found

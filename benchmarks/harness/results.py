@@ -1,4 +1,4 @@
-"""Samples, the ratios between them, and the goals that these are held against."""
+"""Samples, and the ratios between them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class Spread:
     def of(cls, values: Iterable[float | None]) -> Spread | None:
         known = [value for value in values if value is not None]
         return cls(median(known), min(known), max(known)) if known else None
+
+    def times(self, scale: float) -> Spread:
+        return Spread(self.median * scale, self.low * scale, self.high * scale)
 
 
 @dataclasses.dataclass
@@ -63,45 +66,3 @@ class Results:
 
     def ratio(self, case: str, metric: str, ours: str, *others: str) -> Spread | None:
         return self.compare(case, metric, ours, others, lambda mine, other: mine / (other or 1e-12))
-
-
-@dataclasses.dataclass(frozen=True)
-class Goal:
-    """A bound on a metric that is a cost: seconds, bytes, percent of a core; less is better.
-
-    With `against`, the ratio to the best of those is bounded; else the value itself. `at_least`
-    bounds how many times *less* than the others' it is.
-    """
-
-    text: str
-    case: str
-    metric: str
-    ours: str
-    against: tuple[str, ...] = ()
-    at_most: float | None = None
-    at_least: float | None = None
-
-    def measured(self, results: Results) -> Spread | None:
-        if not self.against:
-            return results.spread(self.case, self.ours, self.metric)
-        if self.at_least is None:
-            return results.ratio(self.case, self.metric, self.ours, *self.against)
-        return results.compare(
-            self.case,
-            self.metric,
-            self.ours,
-            self.against,
-            lambda mine, other: other / (mine or 1e-12),
-        )
-
-    def reached(self, measured: Spread) -> bool:
-        if self.at_least is not None:
-            return measured.median >= self.at_least
-        assert self.at_most is not None
-        return measured.median <= self.at_most
-
-    def bound(self) -> str:
-        times = "x" if self.against else ""
-        if self.at_least is not None:
-            return f">= {self.at_least:g}{times}"
-        return f"<= {self.at_most:g}{times}"

@@ -5,8 +5,9 @@
  * Every connection sends a message, waits until the same bytes are back, and sends the next. All that
  * comes back is compared with what was sent; a message begins with a number of its own, so that a
  * wrong, late or surplus byte cannot pass. After the warm-up a window of SECONDS or REQUESTS is
- * measured, and then every connection must still get its last answer. With -P the CPU time of that process in exactly this window is told too. With -i the
- * connections are only held, without a message.
+ * measured, and then every connection must still get its last answer. With -P the CPU time of that process
+ * in exactly this window is told too, and by how much its memory has grown since before the first
+ * connection. With -i the connections are only held, without a message.
  *
  * Prints one line of JSON. One thread; the caller pins it to a core that the server does not use. */
 
@@ -60,6 +61,7 @@ struct window {
 static struct options options = {.connections = 64, .size = 1024, .warmup = 0.3, .seconds = 2};
 static struct window window;
 static char *message, *answer;
+static long memory_before, memory_grown; /* of the server */
 static bool leaving; /* no further messages are sent */
 static int busy;     /* connections with a message on its way */
 
@@ -96,6 +98,23 @@ server_cpu_ns(void)
         fail("process %d has gone", (int)options.server);
     }
     return clock_ns(clock);
+}
+
+/* The resident memory of the server. */
+static long
+server_memory(void)
+{
+    char name[64];
+    long pages = 0;
+    snprintf(name, sizeof name, "/proc/%d/statm", (int)options.server);
+    FILE *file = options.server == 0 ? NULL : fopen(name, "r");
+    if (file != NULL) {
+        if (fscanf(file, "%*d %ld", &pages) != 1) {
+            fail("cannot read %s", name);
+        }
+        fclose(file);
+    }
+    return pages * sysconf(_SC_PAGESIZE);
 }
 
 static void
@@ -149,6 +168,7 @@ window_close(void)
     window.seconds = (double)(clock_ns(CLOCK_MONOTONIC) - window.start) / 1e9;
     window.own_cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - window.own_cpu;
     window.server_cpu = server_cpu_ns() - window.server_cpu;
+    memory_grown = server_memory() - memory_before;
 }
 
 static void
@@ -159,7 +179,8 @@ window_print(void)
            window.requests, window.seconds, (double)window.requests / window.seconds,
            percentile_us(50), percentile_us(99), percentile_us(99.9), (double)window.own_cpu / 1e9);
     if (options.server != 0) {
-        printf(", \"server_cpu_seconds\": %.6f", (double)window.server_cpu / 1e9);
+        printf(", \"server_cpu_seconds\": %.6f, \"server_grown_bytes\": %ld",
+               (double)window.server_cpu / 1e9, memory_grown);
     }
     puts("}");
 }
@@ -337,6 +358,7 @@ main(int count, char **arguments)
     for (size_t i = 0; i < options.size; i++) {
         message[i] = (char)(i * 31 + (i >> 8));
     }
+    memory_before = server_memory();
     for (int i = 0; i < options.connections; i++) {
         connections[i].number = (uint64_t)i << 40;
         connection_open(&connections[i], poller);

@@ -9,25 +9,21 @@ while they still sleep, a thousand further tasks sleep for random times: how lat
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
 
+from libraries import LIBRARIES, Library
 from measure import Stopwatch, percentile, report
 
 PROBES = 1000
 SETTLE = 0.2
 
 type Result = dict[str, float]
-type Sleep = Callable[[float], Awaitable[Any]]
-type Task = Callable[[], Coroutine[Any, Any, Any]]
-type Together = Callable[[list[Task]], Awaitable[Any]]
 
 
-async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) -> Result:
+async def measure(library: Library, tasks: int, seconds: float) -> Result:
+    sleep, together = library.sleep, library.together
     draw = random.Random(1).random
     begin = time.monotonic()
     # Sleeping starts late in a slow library; it ends by the clock, after both windows.
@@ -60,40 +56,6 @@ async def measure(sleep: Sleep, together: Together, tasks: int, seconds: float) 
     }
 
 
-def on_tonio(tasks: int, seconds: float, threads: int) -> Result:
-    import tonio.colored as tonio
-
-    async def together(functions: list[Task]) -> None:
-        await tonio.spawn(*[function() for function in functions])
-
-    return tonio.run(measure(tonio.sleep, together, tasks, seconds), threads=threads)
-
-
-def on_asyncio(tasks: int, seconds: float, _threads: int) -> Result:
-    async def together(functions: list[Task]) -> None:
-        await asyncio.gather(*[function() for function in functions])
-
-    return asyncio.run(measure(asyncio.sleep, together, tasks, seconds))
-
-
-def on_trio(tasks: int, seconds: float, _threads: int) -> Result:
-    import trio
-
-    async def together(functions: list[Task]) -> None:
-        async with trio.open_nursery() as nursery:
-            for function in functions:
-                nursery.start_soon(function)
-
-    return trio.run(measure, trio.sleep, together, tasks, seconds)
-
-
-LIBRARIES: dict[str, Callable[[int, float, int], Result]] = {
-    "tonio": on_tonio,
-    "asyncio": on_asyncio,
-    "trio": on_trio,
-}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="the cost of sleeping tasks, and their punctuality"
@@ -103,7 +65,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each of the two windows")
     options = parser.parse_args()
-    report(LIBRARIES[options.library](options.tasks, options.seconds, options.threads))
+    library = LIBRARIES[options.library]()
+    report(library.run(partial(measure, library, options.tasks, options.seconds), options.threads))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
     python tasks.py CONTENDER [--threads N] [--count N]
 
 The contender `bare` is the limit: a loop that calls `send` on as many generators. The end is when
-everything the tasks needed has been freed.
+everything the tasks needed has been freed. Of the `deep` contenders each task suspends in a
+coroutine that is the tenth in a row of calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from functools import partial
 from typing import Any
 
 from measure import Phases, report
@@ -22,28 +24,54 @@ def suspend_once() -> Generator[None]:
     yield
 
 
-def bare(count: int, _threads: int) -> Result:
+def called(depth: int) -> Iterator[Any]:
+    """Calls as a runtime does them: each is a coroutine of its own that the runtime runs."""
+    if depth > 1:
+        yield called(depth - 1)
+    else:
+        yield
+
+
+def delegated(depth: int) -> Iterator[Any]:
+    """Calls as the language does them."""
+    if depth > 1:
+        yield from delegated(depth - 1)
+    else:
+        yield
+
+
+async def awaited(depth: int, checkpoint: Callable[[], Awaitable[None]]) -> None:
+    if depth > 1:
+        await awaited(depth - 1, checkpoint)
+    else:
+        await checkpoint()
+
+
+def bare_with(task: Callable[[], Any], count: int, _threads: int) -> Result:
     phases = Phases.begin()
-    tasks = [suspend_once() for _ in range(count)]
+    tasks = [task() for _ in range(count)]
     phases.created()
-    for task in tasks:
-        task.send(None)
-    for task in tasks:
+    for one in tasks:
+        one.send(None)
+    for one in tasks:
         try:  # noqa: SIM105, a context manager would cost more than what is measured
-            task.send(None)
+            one.send(None)
         except StopIteration:
             pass
-    del tasks, task
+    del tasks, one
     return phases.ended()
 
 
-def asyncio_gather(count: int, _threads: int) -> Result:
+def asyncio_with(depth: int, count: int, _threads: int) -> Result:
     async def suspend() -> None:
         await asyncio.sleep(0)
 
+    def task() -> Coroutine[Any, Any, None]:
+        return suspend() if depth == 1 else awaited(depth, suspend)
+
     async def main() -> Result:
         phases = Phases.begin()
-        joined = asyncio.gather(*[suspend() for _ in range(count)])
+        joined = asyncio.gather(*[task() for _ in range(count)])
         phases.created()
         await joined
         del joined
@@ -52,7 +80,44 @@ def asyncio_gather(count: int, _threads: int) -> Result:
     return asyncio.run(main())
 
 
-def tonio_with(task: Callable[[], Any], count: int, threads: int) -> Result:
+def trio_nursery(count: int, _threads: int) -> Result:
+    import trio
+
+    checkpoint = trio.lowlevel.checkpoint
+
+    async def suspend() -> None:
+        await checkpoint()
+
+    async def main() -> Result:
+        phases = Phases.begin()
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(suspend)
+            phases.created()
+        return phases.ended()
+
+    result: Result = trio.run(main)
+    return result
+
+
+def tinyio_gather(count: int, _threads: int) -> Result:
+    import tinyio
+
+    def main() -> Generator[Any, Any, Result]:
+        phases = Phases.begin()
+        tasks = [suspend_once() for _ in range(count)]
+        phases.created()
+        yield tasks
+        del tasks
+        return phases.ended()
+
+    result: Result = tinyio.Loop().run(main())
+    return result
+
+
+def tonio_yield(
+    task: Callable[[], Any], count: int, threads: int, *, context: bool = False
+) -> Result:
     import tonio
 
     def main() -> Generator[Any, Any, Result]:
@@ -63,14 +128,10 @@ def tonio_with(task: Callable[[], Any], count: int, threads: int) -> Result:
         del joined
         return phases.ended()
 
-    return tonio.run(main(), threads=threads)
+    return tonio.run(main(), threads=threads, context=context)
 
 
-def tonio_yield(count: int, threads: int) -> Result:
-    return tonio_with(suspend_once, count, threads)
-
-
-def tonio_await(count: int, threads: int) -> Result:
+def tonio_await(depth: int, count: int, threads: int, *, context: bool = False) -> Result:
     import tonio.colored as tonio
 
     yield_now = tonio.yield_now
@@ -78,33 +139,34 @@ def tonio_await(count: int, threads: int) -> Result:
     async def suspend() -> None:
         await yield_now()
 
+    def task() -> Coroutine[Any, Any, None]:
+        return suspend() if depth == 1 else awaited(depth, suspend)
+
     async def main() -> Result:
         phases = Phases.begin()
-        joined = tonio.spawn(*[suspend() for _ in range(count)])
+        joined = tonio.spawn(*[task() for _ in range(count)])
         phases.created()
         await joined
         del joined
         return phases.ended()
 
-    return tonio.run(main(), threads=threads)
-
-
-def tonio_nested(count: int, threads: int) -> Result:
-    def middle() -> Iterator[Any]:
-        yield suspend_once()
-
-    def outer() -> Iterator[Any]:
-        yield middle()
-
-    return tonio_with(outer, count, threads)
+    return tonio.run(main(), threads=threads, context=context)
 
 
 CONTENDERS: dict[str, Callable[[int, int], Result]] = {
-    "bare": bare,
-    "asyncio": asyncio_gather,
-    "tonio-yield": tonio_yield,
-    "tonio-await": tonio_await,
-    "tonio-nested": tonio_nested,
+    "bare": partial(bare_with, suspend_once),
+    "asyncio": partial(asyncio_with, 1),
+    "trio": trio_nursery,
+    "tinyio": tinyio_gather,
+    "tonio-yield": partial(tonio_yield, suspend_once),
+    "tonio-await": partial(tonio_await, 1),
+    "tonio-context": partial(tonio_yield, suspend_once, context=True),
+    "tonio-nested": partial(tonio_yield, partial(called, 3)),
+    "bare-deep": partial(bare_with, partial(delegated, 10)),
+    "asyncio-deep": partial(asyncio_with, 10),
+    "tonio-yield-deep": partial(tonio_yield, partial(called, 10)),
+    "tonio-from-deep": partial(tonio_yield, partial(delegated, 10)),
+    "tonio-await-deep": partial(tonio_await, 10),
 }
 
 
