@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 NINJA := $(BIN)/ninja
-C_FILES = $(shell find src tests/core benchmarks -name '*.[ch]' 2>/dev/null)
+C_FILES = $(shell find src tests/core tests/model tests/faults benchmarks -name '*.[ch]' 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -25,10 +25,17 @@ test: build ## run all tests: pytest, then the C unit tests
 test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)
 
+.PHONY: test-model
+test-model: build ## explore the interleavings of the C code's protocols, and of broken variants (minutes)
+	$(PYTHON) tests/model/run.py $(MODEL_ARGS)
+
 .PHONY: stress
-stress: build ## a million closes and many cancellations that race with parked tasks (minutes)
+stress: build ## closes, cancellations, bad clients, restarts by the hundred thousand (minutes)
 	$(PYTHON) tests/stress/close_hammer.py 1000000
 	$(PYTHON) tests/stress/cancel_hammer.py 100000
+	$(PYTHON) tests/stress/restart.py 20
+	$(PYTHON) tests/stress/bad_clients.py 100000
+	$(PYTHON) tests/stress/tls_bulk.py 1024
 
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
@@ -38,6 +45,11 @@ test-scopes-long: build ## 2000 generated programs of scopes in each notation (m
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
 	$(PYTHON) tests/stress/cancel_races.py 1000000
 	$(PYTHON) tests/stress/interrupts.py 100
+
+.PHONY: test-faults
+test-faults: ## make every call that can fail do so, once each (FAULTS=short: a sample for a minute)
+	@scripts/build.sh faults
+	$(PYTHON) tests/faults/run.py $(if $(filter short,$(FAULTS)),--short) $(FAULTS_ARGS)
 
 .PHONY: demo
 demo: build ## serve and fetch the standard library on all cores, compare every byte

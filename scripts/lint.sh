@@ -19,7 +19,7 @@ check() {
 
 c_style() {
     local files
-    files=$(find src tests/core benchmarks -name '*.[ch]' 2>/dev/null)
+    files=$(find src tests/core tests/model tests/faults benchmarks -name '*.[ch]' 2>/dev/null)
     # shellcheck disable=SC2086
     clang-format --dry-run -Werror $files
 }

@@ -23,6 +23,7 @@ typedef struct Support {
     PyObject *name_close_all;
     PyObject *name_install;
     PyObject *start_joinable_thread; /* of the module _thread */
+    PyObject *name_asyncio_future;
     PyObject *name_close;
     PyObject *name_join;
     PyObject *name_throw;

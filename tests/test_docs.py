@@ -1,12 +1,14 @@
 """Every Python snippet of the documentation runs as it stands there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import certificate
 
 ROOT = Path(__file__).parent.parent
 SNIPPET = re.compile(
@@ -36,6 +38,9 @@ def snippets() -> Iterator[object]:
 
 @pytest.mark.parametrize(("name", "code"), list(snippets()))
 def test_snippet_runs(name: str, code: str, tmp_path: Path) -> None:
+    if "certificate.pem" in code:
+        for file in (certificate().certificate, certificate().key):
+            shutil.copy(file, tmp_path)
     finished = subprocess.run(
         [sys.executable, "-X", "dev", "-c", code],
         cwd=tmp_path,

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import IO
 
 import pytest
+from certificates import certificate, needs_openssl
 
 import tonio
 
@@ -100,7 +101,7 @@ class Httpd:
 
     def __enter__(self) -> "Httpd":
         try:
-            found = self.output.wait_for(r"(http://\S+:(\d+))/$")
+            found = self.output.wait_for(r"(https?://\S+:(\d+))/$")
             self.base, self.port = found[1], int(found[2])
         except BaseException:
             self.process.kill()
@@ -781,6 +782,27 @@ def test_remembered_answers(tmp_path: Path) -> None:
 def test_other_addresses(root: Path, host: str) -> None:
     with Httpd(root, "--host", host) as server:
         assert curl("--globoff", server.url("/hello.txt")) == "hello\n"
+
+
+@needs_openssl
+def test_https(root: Path) -> None:
+    good = certificate()
+    with Httpd(
+        root, "--host", "localhost", "--tls", str(good.certificate), str(good.key)
+    ) as server:
+        url = f"https://localhost:{server.port}/hello.txt"
+        assert curl("--cacert", str(good.certificate), "--http1.1", url) == "hello\n"
+        curl(
+            "--cacert",
+            str(good.certificate),
+            url.replace("hello.txt", "big.bin"),
+            "-o",
+            "/dev/null",
+        )
+        with pytest.raises(subprocess.CalledProcessError):
+            curl(url)  # nobody knows this certificate
+        with pytest.raises(subprocess.CalledProcessError):
+            curl(url.replace("https", "http"))
 
 
 def test_what_prevents_a_start_is_told(server: Httpd, root: Path) -> None:

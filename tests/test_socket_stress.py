@@ -2,9 +2,10 @@
 
 from collections import Counter
 
+from certificates import needs_openssl
 from helpers import open_descriptors
 from notation import both
-from stress import cancel_hammer, close_hammer
+from stress import bad_clients, cancel_hammer, close_hammer, restart
 
 import tonio.colored as tonio
 
@@ -28,3 +29,12 @@ def test_cancellations_race_with_accept_and_receive(threads: int) -> None:
     tonio.run(hammer.program(), threads=threads)
     assert len(hammer.served) == 400
     assert hammer.cut_off > 0
+
+
+def test_a_server_is_replaced_under_load() -> None:
+    assert restart.run(1.0, 10).endswith("no error")
+
+
+@needs_openssl
+def test_bad_clients_leave_nothing_behind() -> None:
+    assert bad_clients.run(400).startswith("400 bad connections")

@@ -88,6 +88,19 @@ async def test_cancelled_and_late_waiters_have_the_lock_and_pass_it_on() -> None
 
 
 @both
+async def test_condition_without_time_to_wait_keeps_the_lock() -> None:
+    condition = sync.Condition()
+    async with condition():
+        with pytest.raises(TimeoutError):
+            await condition.wait(0)
+        with pytest.raises(TimeoutError):
+            await condition.wait_for(lambda: False, 0)
+        assert await condition.wait_for(lambda: "there", 0) == "there"
+        assert condition.notify_all() == 0
+    assert not condition.locked()
+
+
+@both
 async def test_condition_needs_its_lock() -> None:
     condition = sync.Condition()
     with pytest.raises(RuntimeError, match="needs the lock"):

@@ -106,6 +106,8 @@ def main(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """
     if function is None:
         return functools.partial(main, **options)
+    if not callable(function):
+        raise TypeError(f"main() decorates a function, not {type(function).__name__}")
     runtime(**options)  # bad options are reported here, not at the first call
 
     @functools.wraps(function)

@@ -28,8 +28,10 @@
 #include <time.h>
 #endif
 
+#ifndef SPIN_MAXIMUM
 #define SPIN_MAXIMUM 64 /* pauses: about two microseconds */
-#define SPIN_MINIMUM 4  /* always tried, so that a thread can learn that spinning pays again */
+#endif
+#define SPIN_MINIMUM 4 /* always tried, so that a thread can learn that spinning pays again */
 
 /* The pauses that a successful spin of this thread took lately. */
 static _Thread_local unsigned spin_average = SPIN_MAXIMUM / 4;

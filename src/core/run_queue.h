@@ -19,7 +19,9 @@
 
 #include "core/inject_queue.h"
 
+#ifndef RUN_QUEUE_CAPACITY
 #define RUN_QUEUE_CAPACITY 256u /* a power of two */
+#endif
 
 typedef struct RunQueue {
     _Alignas(64) _Atomic uint32_t head; /* next to take; moved by the owner and by thieves */

@@ -337,6 +337,9 @@ job_run(PoolThread *self, BlockingJob *job)
         }
     }
     error = value == NULL ? PyErr_GetRaisedException() : NULL;
+    if (runtime_is_forked(self->pool->runtime)) {
+        runtime_leave_fork(error);
+    }
     PyMutex_Lock(&self->interrupt);
     self->job = NULL;
     if (job->interrupted) {

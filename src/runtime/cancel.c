@@ -467,7 +467,8 @@ task_is_cancelled(Task *task)
     /* Cleared first and set again if need be: a request that arrives in between is not lost. */
     task_clear_cancel_request(task);
     if (!chain_is_cancelled(task->scope, task, task_runtime(task))) {
-        task_spread_stop(task); /* a shield holds it off from the task, but not from what is outside of the shield */
+        /* a shield holds it off from the task, but not from what is outside of the shield */
+        task_spread_stop(task);
         return false;
     }
     task_keep_cancel_request(task);

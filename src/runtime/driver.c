@@ -632,15 +632,24 @@ sleep_end(Driver *driver)
 }
 
 bool
+driver_turn_begin(Driver *driver)
+{
+    return mutex_try_lock(&driver->turn);
+}
+
+void
+driver_turn_cancel(Driver *driver)
+{
+    mutex_unlock(&driver->turn);
+}
+
+void
 driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain)
 {
     PollEvent events[POLLER_BATCH];
     int64_t timeout = 0;
     int count;
 
-    if (!mutex_try_lock(&driver->turn)) {
-        return false;
-    }
     if (wake_at != 0) {
         timeout = sleep_begin(driver, wake_at);
     }
@@ -658,5 +667,4 @@ driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain)
     }
     timers_expire(driver, chain);
     mutex_unlock(&driver->turn);
-    return true;
 }

@@ -76,10 +76,13 @@ void driver_close(Driver *driver);
 /* Opens the pipe for signals; returns the end to write to, or a negative errno. */
 int driver_open_signals(Driver *driver);
 
+/* The right to turn it; false: another thread has it. It ends with driver_turn(), or driver_turn_cancel(). */
+bool driver_turn_begin(Driver *driver);
+void driver_turn_cancel(Driver *driver);
+
 /* One turn: waits at most until `wake_at` (microseconds; 0: only looks; TIMER_NEVER: until the next timer or
- * event), then appends the woken tasks to `chain`. Returns false if another thread is turning it. Detached, or
- * attached with wake_at == 0. */
-bool driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain);
+ * event), then appends the woken tasks to `chain`. Detached, or attached with wake_at == 0. */
+void driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain);
 
 /* Would a turn that only looks be worth its price now? Any thread. */
 bool driver_is_due(Driver *driver, uint64_t now);

@@ -151,6 +151,17 @@ runnable_claim(PyObject *object, const char *what)
     }
     PyAsyncMethods *async = Py_TYPE(object)->tp_as_async;
     if (async != NULL && async->am_await != NULL) {
+        /* what asyncio itself knows a future by; one hands itself out, to an event loop that is not here */
+        int foreign = PyObject_HasAttrWithError(object, support.name_asyncio_future);
+        if (foreign > 0) {
+            PyErr_Format(PyExc_TypeError,
+                         "%s: %.200s belongs to an event loop of asyncio, and can only be awaited "
+                         "there",
+                         what, Py_TYPE(object)->tp_name);
+        }
+        if (foreign != 0) {
+            return NULL;
+        }
         PyObject *iterator = async->am_await(object);
         if (iterator == NULL) {
             return NULL;
@@ -277,6 +288,21 @@ forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(args))
     current_worker = NULL;
     pool_runtime = NULL;
     Py_RETURN_NONE;
+}
+
+void
+runtime_leave_fork(PyObject *error)
+{
+    PyObject *reported = PyObject_CallFunction(PyExc_RuntimeError, "s", runtime_forked_message);
+
+    if (reported == NULL) {
+        reported = PyErr_GetRaisedException();
+    }
+    if (error != NULL) {
+        PyException_SetContext(reported, error);
+    }
+    error_report(reported, "in a forked child");
+    _exit(1);
 }
 
 static PyMethodDef forked_def = {"forked", forked, METH_NOARGS, NULL};

@@ -78,7 +78,7 @@ struct Worker {
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
     _Atomic uint64_t stolen;
     _Atomic uint64_t parked;
-    char *scratch; /* owner: WORKER_SCRATCH bytes to receive into */
+    PyObject *scratch; /* owner: a bytes object of WORKER_SCRATCH to receive into, or NULL */
 };
 
 #define WORKER_SCRATCH 65536
@@ -176,6 +176,10 @@ runtime_is_forked(const Runtime *runtime)
 {
     return runtime->forks != fork_count;
 }
+
+/* In such a child, on a thread that nobody waits for: tells why, with `error` (stolen, or NULL) as the context, and ends the
+ * process. Attached. */
+_Noreturn void runtime_leave_fork(PyObject *error);
 
 static inline bool
 runtime_is_closing(Runtime *runtime)

@@ -118,7 +118,7 @@ runtime_start(RuntimeObject *self, PyObject *coroutine)
         problem = "this runtime is already running in another thread: use one runtime per thread";
     }
     if (problem != NULL) {
-        if (coroutine_check(coroutine)) {
+        if (coroutine_check(coroutine) && coroutine_claim(coroutine)) { /* else it is a task's */
             runnable_discard(Py_NewRef(coroutine));
         }
         PyErr_SetString(error_type(ERROR_ALREADY_INITIALIZED), problem);

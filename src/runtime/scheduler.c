@@ -16,7 +16,7 @@
  * Why no wake-up is lost: a worker enters the list of idle ones under idle_mutex, and then looks at the inject queue
  * and the phase once more; whoever changes those takes idle_mutex afterwards and finds it in the list. The watcher
  * retires under the same mutex, and only when all others are in the list; a worker leaves the list under it, so
- * from then on it sees that there is no watcher.
+ * from then on it sees that there is no watcher. Who enters the list while others run and nobody watches does so himself.
  *
  * Searching, stealing, polling and parking happen detached: a thread that waits attached would hold up every
  * garbage collection.
@@ -83,9 +83,11 @@ idle_enter(Worker *worker)
         atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_relaxed);
     }
     /* relaxed: see "why no wake-up is lost" */
-    if (atomic_load_explicit(&runtime->started, memory_order_relaxed) > 1 &&
-        atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
-        worker->quiet_looks < WATCH_QUIET_LOOKS) {
+    int started = atomic_load_explicit(&runtime->started, memory_order_relaxed);
+    /* Whoever runs may have pushed while nobody was in the list to be called. */
+    bool others_run = count + 1 < started;
+    if (started > 1 && atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
+        (others_run || worker->quiet_looks < WATCH_QUIET_LOOKS)) {
         atomic_store_explicit(&runtime->watcher, worker->id, memory_order_relaxed);
         worker->watching = true;
     }
@@ -446,7 +448,7 @@ worker_look_outside(Worker *worker)
     Runtime *runtime = worker->runtime;
     TaskChain chain = TASK_CHAIN_EMPTY;
 
-    if (driver_is_due(&runtime->driver, clock_now_us())) {
+    if (driver_is_due(&runtime->driver, clock_now_us()) && driver_turn_begin(&runtime->driver)) {
         driver_turn(&runtime->driver, 0, &chain);
         scheduler_wake_chain(&chain);
         cancel_spread_pending(runtime);
@@ -520,33 +522,34 @@ worker_sleep(Worker *worker, uint64_t wake_at, TaskChain *chain)
     Runtime *runtime = worker->runtime;
     int expected = PARK_NONE;
     SleepEnd end = SLEEP_WOKEN;
-    int state;
+    /* The turn comes first: what is to wake the one in the driver is fetched by whoever is there, so nobody may be taken
+     * for that one before it is. */
+    bool turns = driver_turn_begin(&runtime->driver);
 
     /* acq_rel / acquire: pairs with the exchange in scheduler_unpark */
-    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_IN_DRIVER,
+    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected,
+                                                 turns ? PARK_IN_DRIVER : PARK_ON_FUTEX,
                                                  memory_order_acq_rel, memory_order_acquire)) {
         atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
+        if (turns) {
+            driver_turn_cancel(&runtime->driver);
+        }
         return SLEEP_WOKEN;
     }
-    if (driver_turn(&runtime->driver, wake_at, chain)) {
-        goto up;
+    if (turns) {
+        driver_turn(&runtime->driver, wake_at, chain);
     }
-    expected = PARK_IN_DRIVER;
-    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected, PARK_ON_FUTEX,
-                                                 memory_order_acq_rel, memory_order_acquire)) {
-        atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
-        return SLEEP_WOKEN;
+    else {
+        int64_t timeout = PARK_FOREVER;
+        if (wake_at != TIMER_NEVER) {
+            uint64_t now = clock_now_us();
+            timeout = wake_at <= now ? 0 : (int64_t)(wake_at - now) * 1000;
+        }
+        if (parker_park(&worker->parker, timeout) == PARK_INTERRUPTED) {
+            end = SLEEP_ATTEND;
+        }
     }
-    int64_t timeout = PARK_FOREVER;
-    if (wake_at != TIMER_NEVER) {
-        uint64_t now = clock_now_us();
-        timeout = wake_at <= now ? 0 : (int64_t)(wake_at - now) * 1000;
-    }
-    if (parker_park(&worker->parker, timeout) == PARK_INTERRUPTED) {
-        end = SLEEP_ATTEND;
-    }
-up:
-    state = atomic_exchange_explicit(&worker->park_state, PARK_NONE, memory_order_acq_rel);
+    int state = atomic_exchange_explicit(&worker->park_state, PARK_NONE, memory_order_acq_rel);
     if (state != PARK_NOTIFIED && chain->count == 0 && end == SLEEP_WOKEN) {
         end = clock_now_us() >= wake_at ? SLEEP_TIMED_OUT : SLEEP_WOKEN;
     }

@@ -24,13 +24,12 @@ worker_init(Worker *worker, Runtime *runtime, int id)
     inject_queue_init(&worker->pinned);
     worker->random = (uint32_t)id * 2654435769u + 12345u;
     worker->context = PyContext_CopyCurrent();
-    worker->scratch = malloc(WORKER_SCRATCH);
     worker->seen_progress = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
     worker->seen_tail = calloc((size_t)runtime->worker_count, sizeof(uint32_t));
     if (worker->context == NULL) {
         return -1;
     }
-    if (worker->scratch == NULL || worker->seen_progress == NULL || worker->seen_tail == NULL ||
+    if (worker->seen_progress == NULL || worker->seen_tail == NULL ||
         parker_init(&worker->parker) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -42,7 +41,7 @@ void
 worker_destroy(Worker *worker)
 {
     parker_destroy(&worker->parker);
-    free(worker->scratch);
+    Py_CLEAR(worker->scratch);
     free(worker->seen_progress);
     free(worker->seen_tail);
     Py_CLEAR(worker->context);
@@ -93,10 +92,7 @@ worker_thread(void *argument)
     atomic_store_explicit(&runtime->starting, START_NONE, memory_order_release);
     worker_main(worker);
     if (runtime_is_forked(runtime)) {
-        /* The task that forked ran on this thread, which is the child's only one: there is no `run` to tell. */
-        PyErr_SetString(PyExc_RuntimeError, runtime_forked_message);
-        error_report_current("in a forked child");
-        _exit(1);
+        runtime_leave_fork(NULL);
     }
 }
 

@@ -4,6 +4,8 @@
  * messages. One that falls behind by more than `size` finds its place overwritten, learns how many it has missed and goes on
  * with the oldest message that is left. The hub's mutex guards the ring; what is overwritten is dropped outside of it.
  */
+#include <stdlib.h>
+
 #include "errors.h"
 #include "runtime/scheduler.h"
 #include "types/hub.h"
@@ -158,7 +160,7 @@ Broadcast_dealloc(PyObject *object)
     for (size_t i = 0; i < self->size && i < self->sent; i++) {
         Py_XDECREF(self->ring[i]);
     }
-    PyMem_Free(self->ring);
+    free(self->ring);
     PyObject_GC_Del(object);
 }
 
@@ -198,13 +200,14 @@ broadcast(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, 
         size_from_object(argument, "size", 1, &size) < 0) {
         return NULL;
     }
-    PyObject **ring = PyMem_Calloc((size_t)size, sizeof(PyObject *));
+    /* of a large one the system gives only the pages that are used */
+    PyObject **ring = calloc((size_t)size, sizeof(PyObject *));
     if (ring == NULL) {
         return PyErr_NoMemory();
     }
     Broadcast *self = PyObject_GC_New(Broadcast, &Broadcast_Type);
     if (self == NULL) {
-        PyMem_Free(ring);
+        free(ring);
         return NULL;
     }
     hub_init(&self->hub, &broadcast_kind);

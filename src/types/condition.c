@@ -161,7 +161,9 @@ wait_detach(Operation *op, Task *Py_UNUSED(task))
 
     mutex_lock(wait_mutex(self));
     list_remove(&self->acquire.waiter.node);
-    self->phase = WAIT_LOCKS;
+    if (self->phase == WAIT_WAITS) {
+        self->phase = WAIT_LOCKS;
+    }
     mutex_unlock(wait_mutex(self));
 }
 
@@ -170,6 +172,10 @@ wait_timed_out(Operation *op, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result
 {
     ConditionWait *self = (ConditionWait *)op;
 
+    if (self->phase == WAIT_NEW) {
+        operation_set_timed_out(op); /* the wait has not begun: the task has the lock */
+        return OPERATION_ERROR;
+    }
     op->timeout = -1.0; /* the way back takes as long as it takes */
     mutex_lock(wait_mutex(self));
     self->late = !self->notified || self->predicate != NULL;

@@ -221,12 +221,12 @@ socket_detach_lookup(Socket *self, Lookup *lookup, Task *task)
     }
 }
 
-PyObject *
-socket_wrap(int fd, int family, int type, int proto)
+/* A socket for a descriptor, which stays the caller's if this fails. */
+static PyObject *
+socket_new(int fd, int family, int type, int proto)
 {
     Socket *self = PyObject_New(Socket, &Socket_Type);
     if (self == NULL) {
-        close(fd);
         return NULL;
     }
     self->fd = fd;
@@ -244,6 +244,16 @@ socket_wrap(int fd, int family, int type, int proto)
     atomic_init(&self->last_received, 0);
     self->weak_references = NULL;
     return (PyObject *)self;
+}
+
+PyObject *
+socket_wrap(int fd, int family, int type, int proto)
+{
+    PyObject *self = socket_new(fd, family, type, proto);
+    if (self == NULL) {
+        close(fd);
+    }
+    return self;
 }
 
 /* ---- the type -------------------------------------------------------------------------------------------- */
@@ -311,7 +321,7 @@ Socket_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return socket_wrap(fd, family, type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), proto);
+    return socket_new(fd, family, type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), proto);
 }
 
 static void

@@ -169,6 +169,9 @@ void message_free(Message *message);
 /* Room for `size` bytes to receive, or NULL with MemoryError: also for sizes no object can have. */
 PyObject *receive_room(size_t size);
 
+/* What of such room (stolen) was filled. This does not fail, or what was received would be lost. */
+PyObject *receive_room_filled(PyObject *room, size_t size);
+
 PyObject *Socket_recvmsg(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames);
 PyObject *Socket_recvmsg_into(PyObject *self, PyObject *const *args, Py_ssize_t nargs,

@@ -109,6 +109,9 @@ writable_buffer(const char *function, PyObject *object, Py_buffer *buffer)
         PyBuffer_Release(buffer);
     }
     buffer->buf = NULL;
+    if (!PyErr_ExceptionMatches(PyExc_BufferError) && !PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return -1; /* it says nothing of the object */
+    }
     if (writable) {
         PyErr_Format(PyExc_BufferError, "%s: buffer must be contiguous", function);
     }

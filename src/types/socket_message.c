@@ -36,6 +36,27 @@ receive_room(size_t size)
     return PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
 }
 
+PyObject *
+receive_room_filled(PyObject *room, size_t size)
+{
+    size_t all = (size_t)PyBytes_GET_SIZE(room);
+
+    if (size < all / 2) {
+        PyObject *copy = PyBytes_FromStringAndSize(PyBytes_AS_STRING(room), (Py_ssize_t)size);
+        if (copy != NULL) {
+            Py_DECREF(room);
+            return copy;
+        }
+        PyErr_Clear();
+    }
+    /* It is shortened where it is; nobody else has it, and it has never been hashed. */
+    if (size < all) {
+        Py_SET_SIZE(room, (Py_ssize_t)size);
+        PyBytes_AS_STRING(room)[size] = '\0';
+    }
+    return room;
+}
+
 /* ---- ancillary data -------------------------------------------------------------------------------------- */
 
 /* The bytes of a control message that are there: the buffer may have been too small for them. */
@@ -258,8 +279,8 @@ message_receive(SocketOperation *op, ssize_t *count)
     if (into) {
         data = PyLong_FromSsize_t(*count);
     }
-    else if ((size_t)*count < op->size) {
-        _PyBytes_Resize(&data, *count);
+    else {
+        data = receive_room_filled(data, (size_t)*count < op->size ? (size_t)*count : op->size);
     }
     ancillary = control_to_object(&header);
     address = address_to_object(&from);
@@ -271,7 +292,11 @@ message_receive(SocketOperation *op, ssize_t *count)
         return NULL;
     }
     int flags = header.msg_flags & ~((op->flags & MSG_CMSG_CLOEXEC) ? 0 : MSG_CMSG_CLOEXEC);
-    return Py_BuildValue("(NNiN)", data, ancillary, flags, address);
+    PyObject *result = Py_BuildValue("(NNiN)", data, ancillary, flags, address);
+    if (result == NULL) {
+        control_close_descriptors(&header);
+    }
+    return result;
 }
 
 /* ---- methods --------------------------------------------------------------------------------------------- */

@@ -156,41 +156,68 @@ room_for_receive(SocketOperation *op)
     return op->size < most ? op->size : most;
 }
 
+/* Receives into the worker's scratch memory and copies. */
+static PyObject *
+receive_copied(SocketOperation *op, ssize_t *count, size_t room, Address *address)
+{
+    PyObject **scratch = &current_worker->scratch;
+
+    if (*scratch == NULL) {
+        *scratch = receive_room(WORKER_SCRATCH);
+        if (*scratch == NULL) {
+            *count = 0;
+            return NULL;
+        }
+    }
+    *count = receive(op, PyBytes_AS_STRING(*scratch), room, address);
+    if (*count < 0) {
+        return NULL;
+    }
+    /* MSG_TRUNC tells the length of a datagram, of which no more came than there was room for */
+    size_t length = (size_t)*count > room ? room : (size_t)*count;
+    PyObject *bytes = PyBytes_FromStringAndSize(PyBytes_AS_STRING(*scratch), (Py_ssize_t)length);
+    if (bytes == NULL) {
+        /* what has come must not be lost: the scratch memory, an object for this, is handed over itself */
+        PyErr_Clear();
+        bytes = receive_room_filled(*scratch, length);
+        *scratch = NULL;
+    }
+    return bytes;
+}
+
+/* Receives into an object that becomes the result. */
+static PyObject *
+receive_directly(SocketOperation *op, ssize_t *count, size_t room, Address *address)
+{
+    PyObject *bytes = receive_room(room);
+
+    if (bytes == NULL) {
+        *count = 0;
+        return NULL;
+    }
+    *count = receive(op, PyBytes_AS_STRING(bytes), room, address);
+    if (*count < 0) {
+        int error = errno;
+        Py_DECREF(bytes);
+        errno = error;
+        return NULL;
+    }
+    return receive_room_filled(bytes, (size_t)*count > room ? room : (size_t)*count);
+}
+
 static PyObject *
 call_recv(SocketOperation *op, ssize_t *count, Address *address)
 {
     Socket *self = op->socket;
-    PyObject *bytes;
 
     /* relaxed: a hint */
     bool little = atomic_load_explicit(&self->last_received, memory_order_relaxed) < COPIED_BYTES;
     size_t room = little && op->size <= WORKER_SCRATCH ? op->size : room_for_receive(op);
-    if (room <= (little ? WORKER_SCRATCH : COPIED_BYTES)) {
-        char *scratch = current_worker->scratch;
-        *count = receive(op, scratch, room, address);
-        if (*count < 0) {
-            return NULL;
-        }
-        /* MSG_TRUNC tells the length of a datagram, of which no more came than there was room for */
-        bytes = PyBytes_FromStringAndSize(scratch, (size_t)*count > op->size ? (Py_ssize_t)op->size
-                                                                             : *count);
-    }
-    else {
-        bytes = receive_room(room);
-        if (bytes == NULL) {
-            *count = 0;
-            return NULL;
-        }
-        *count = receive(op, PyBytes_AS_STRING(bytes), room, address);
-        if (*count < 0) {
-            int error = errno;
-            Py_DECREF(bytes);
-            errno = error;
-            return NULL;
-        }
-        if ((size_t)*count < room) {
-            _PyBytes_Resize(&bytes, *count);
-        }
+    PyObject *bytes = room <= (little ? WORKER_SCRATCH : COPIED_BYTES)
+                          ? receive_copied(op, count, room, address)
+                          : receive_directly(op, count, room, address);
+    if (bytes == NULL) {
+        return NULL;
     }
     uint32_t hint = (uint32_t)(*count > UINT32_MAX ? UINT32_MAX : *count);
     atomic_store_explicit(&self->last_received, hint, memory_order_relaxed);

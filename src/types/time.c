@@ -338,8 +338,8 @@ time_interval(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
         return NULL;
     }
     if (period < 1e-6 || period > 1e9) {
-        PyErr_Format(PyExc_ValueError, "period must be at least a microsecond and finite, not %R",
-                     values[0]);
+        PyErr_Format(PyExc_ValueError,
+                     "period must be between a microsecond and 1e9 seconds, not %R", values[0]);
         return NULL;
     }
     Interval *self = PyObject_New(Interval, &Interval_Type);

@@ -3,15 +3,16 @@
 It is not run: nothing here needs to make sense in any other way.
 """
 
+import ssl
 from collections.abc import Generator
 from typing import Any, assert_type
 
 import tonio
 import tonio.colored
-from tonio import exceptions, time
+from tonio import exceptions, net, time
 from tonio.colored import time as colored_time
 from tonio.colored.net import socket as colored_socket
-from tonio.net import socket
+from tonio.net import socket, tls
 
 
 def blocking(path: str, *, size: int = 0) -> bytes:
@@ -145,6 +146,41 @@ async def talk() -> None:
         await sock.send("x")  # type: ignore[arg-type]
     connection, _ = await sock.accept()
     assert_type(connection, colored_socket.socket)
+
+
+# --- streams and servers
+
+
+async def colored_serving(stream: net.SocketStream) -> None:
+    async for data in stream:
+        assert_type(data, bytes)
+        assert_type(await stream.send_all(data), None)
+    assert_type(await stream.receive_exactly(4), bytes)
+    assert_type(await stream.receive_until(b"\n", timeout=1), bytes)
+    await stream.send_all("text")  # type: ignore[arg-type]
+
+
+async def colored_streams(context: ssl.SSLContext) -> None:
+    assert_type(await net.open_tcp_stream("localhost", 80), net.SocketStream)
+    (listener, *_) = await net.open_tcp_listeners(80, reuse_port=True)
+    assert_type(listener, net.SocketListener)
+    assert_type(await listener.accept(timeout=1), net.SocketStream)
+    assert_type(net.inherited_listeners(), list[net.SocketListener])
+    secure = await tls.open_tls_over_tcp_stream("localhost", 443, ssl_context=context)
+    assert_type(secure, tls.TLSStream[net.SocketStream])
+    assert_type(await secure.receive_some(), bytes)
+    assert_type(await secure.unwrap(), tuple[net.SocketStream, bytes])
+    await net.serve_listeners(colored_serving, [listener], grace=5)
+
+
+def serving(stream: net.SocketStream) -> Generator[Any]:
+    for operation in stream:
+        assert_type((yield from operation), bytes)
+
+
+def streams() -> Generator[Any]:
+    yield net.serve_tcp(serving, 80, max_connections=5)
+    yield net.serve_tcp(serving, "80")  # type: ignore[arg-type]
 
 
 # --- running ----------------------------------------------------------------------------------

@@ -1,0 +1,64 @@
+"""Programs that misuse the API or their environment end as they must: see hostile/program.py.
+
+They run several at a time in a process of their own, which begins when the first test asks.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+import tonio  # noqa: F401 - brings the build up to date, once for all programs
+
+sys.path.insert(0, str(Path(__file__).parent / "hostile"))
+import corpus
+
+RUNNER = Path(__file__).parent / "hostile" / "run.py"
+
+
+@pytest.fixture(scope="module")
+def outcome(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], str | None]]:
+    """Gives what is wrong with a program, as soon as it is known."""
+    chosen = [
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+        if hasattr(item, "callspec")
+    ]
+    # the brackets of a name would mean a set of characters
+    patterns = [name.replace("[", "[[]") for name in chosen]
+    path = tmp_path_factory.mktemp("hostile") / "outcomes"
+    with path.open("wb") as file:
+        runner = subprocess.Popen(
+            [sys.executable, RUNNER, "--json", *patterns],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+        )
+    known: dict[str, str | None] = {}
+
+    def outcome(name: str) -> str | None:
+        deadline = monotonic() + 28
+        while name not in known:
+            assert monotonic() < deadline, "the runner of the programs hangs"
+            ended = runner.poll() is not None
+            lines = path.read_text().split("\n")[:-1]
+            known.update(map(json.loads, lines))
+            assert name in known or not ended, "the runner of the programs has failed"
+            sleep(0.02)
+        return known[name]
+
+    yield outcome
+    runner.kill()
+    runner.wait()
+
+
+@pytest.mark.parametrize("name", corpus.VARIANTS)
+def test_program(name: str, outcome: Callable[[str], str | None]) -> None:
+    problem = outcome(name)
+    assert problem is None, f"{name}: {problem}"
