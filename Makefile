@@ -47,6 +47,10 @@ stress: build ## closes, cancellations, bad clients, restarts by the hundred tho
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest --timeout 900 tests/test_scope_programs.py
 
+.PHONY: test-models
+test-models: build ## 2000 sequences of steps with each lock and channel, compared with models (minutes)
+	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest -v --timeout 1800 --durations 0 tests/test_models.py
+
 .PHONY: test-races
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
 	$(PYTHON) tests/stress/cancel_races.py 1000000

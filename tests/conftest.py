@@ -12,9 +12,10 @@ import notation
 import pytest
 from helpers import Unraisables, open_descriptors, threads_of_process, wait_until
 
-# pytest-timeout fails a test after the limit in pyproject.toml and shows all stacks. It needs the
-# main thread to run Python code; when even that hangs, this ends the process.
-HANGING_SECONDS = 60.0
+# pytest-timeout fails a test after the limit in pyproject.toml, or that of --timeout, and shows all
+# stacks. It needs the main thread to run Python code; when even that hangs for so much longer, the
+# process is ended.
+GRACE_SECONDS = 30.0
 
 _stderr: IO[bytes] | None = None
 
@@ -64,7 +65,8 @@ def pytest_runtest_protocol(
     assert _stderr is not None
     # A collection takes longer than most tests: one for all variants of a function.
     item.stash[collects] = nextitem is None or _function(item) != _function(nextitem)
-    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=_stderr)
+    limit = float(item.config.getoption("timeout") or item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit + GRACE_SECONDS, exit=True, file=_stderr)
     try:
         return (yield)
     finally:

@@ -35,6 +35,11 @@ def waiting(something: object) -> int:
     return int(found[1]) if found else 0
 
 
+def examples(short: int) -> int:
+    """How many examples hypothesis makes: `short`, or what TONIO_EXAMPLES says."""
+    return int(os.environ.get("TONIO_EXAMPLES", short))
+
+
 # --- the process ------------------------------------------------------------------------------
 
 

@@ -5,17 +5,15 @@ outlives its scope, each `finally` runs once, each error comes out once, and `ru
 """
 
 import itertools
-import os
 from collections import Counter
 from typing import Any
 
+from helpers import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from notation import both
 
 import tonio.colored as tonio
-
-EXAMPLES = int(os.environ.get("TONIO_EXAMPLES", "60"))
 
 # A step is ("sleep", ms) | ("yield",) | ("fail",) | ("cancel", depth) | ("scope", options, steps)
 # | ("spawn", steps) | ("timeout", ms, steps) | ("shield", steps) | ("select", steps, steps)
@@ -139,7 +137,7 @@ def carry_out(world: World, program: Any, threads: int, make: Any) -> None:
 @both(threads=(4,))
 def test_generated_programs_keep_the_promises(threads: int, notation: str) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples(60),
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
