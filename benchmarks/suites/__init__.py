@@ -11,6 +11,7 @@ from suites.memory import Memory
 from suites.operations import Blocking, Operations
 from suites.scaling import Scaling
 from suites.startup import Startup
+from suites.streams import Streams
 from suites.tasks import Tasks
 from suites.timers import Timers
 
@@ -23,6 +24,7 @@ SUITES: dict[str, type[Suite]] = {
         Timers,
         Echo,
         Http,
+        Streams,
         Scaling,
         Fairness,
         Memory,
