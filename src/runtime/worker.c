@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "runtime/blocking.h"
+#include "runtime/operation.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 #include "runtime/thread.h"
@@ -63,6 +64,9 @@ worker_main(Worker *worker)
         PyObject_CallMethodNoArgs(worker->runtime->generators, support.name_install);
     if (restore == NULL) {
         error_report_current("while setting the hooks for asynchronous generators");
+    }
+    if (operation_prepare_next(worker) < 0) {
+        PyErr_Clear(); /* it is tried again when it is needed; by then a result may have to be dropped */
     }
     scheduler_run_worker(worker);
     PyObject *restored = restore == NULL ? NULL : PyObject_CallNoArgs(restore);
