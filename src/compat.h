@@ -121,6 +121,20 @@ exception_stack_enter(PyThreadState *tstate, _PyErr_StackItem *bottom)
     return before;
 }
 
+/* Puts hooks for asynchronous generators in (stolen, NULL for none) and gives those that were there. As
+ * sys.set_asyncgen_hooks(), but it cannot fail: what was there must come back. */
+static inline void
+async_generator_hooks_swap(PyThreadState *tstate, PyObject **begun, PyObject **dropped)
+{
+    PyObject *begun_before = tstate->async_gen_firstiter;
+    PyObject *dropped_before = tstate->async_gen_finalizer;
+
+    tstate->async_gen_firstiter = *begun;
+    tstate->async_gen_finalizer = *dropped;
+    *begun = begun_before;
+    *dropped = dropped_before;
+}
+
 static inline void
 exception_stack_leave(PyThreadState *tstate, _PyErr_StackItem *before)
 {

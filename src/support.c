@@ -39,9 +39,9 @@ support_module_init(PyObject *Py_UNUSED(module))
         PyObject **place;
         const char *name;
     } attributes[] = {
-        {&support.name_close, "close"},     {&support.name_close_all, "close_all"},
-        {&support.name_install, "install"}, {&support.name_join, "join"},
-        {&support.name_throw, "throw"},
+        {&support.name_begun, "begun"},         {&support.name_close, "close"},
+        {&support.name_close_all, "close_all"}, {&support.name_dropped, "dropped"},
+        {&support.name_join, "join"},           {&support.name_throw, "throw"},
     };
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
         *attributes[i].place = PyUnicode_InternFromString(attributes[i].name);
