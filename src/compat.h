@@ -77,6 +77,13 @@ coroutine_unclaim(PyObject *coroutine)
         memory_order_release);
 }
 
+/* Where a coroutine that is not running stands; it differs when it has been resumed and has ended. */
+static inline int
+coroutine_state(PyObject *coroutine)
+{
+    return *(volatile int8_t *)&((PyGenObject *)coroutine)->gi_frame_state;
+}
+
 /* The name that a task of this coroutine goes by. Borrowed. */
 static inline PyObject *
 coroutine_qualname(PyObject *coroutine)
