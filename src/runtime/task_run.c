@@ -325,6 +325,10 @@ task_poll(Worker *worker, Task *task, Operation *op, PyObject **value)
     if (--worker->budget <= 0) {
         return operation_give_way(worker, task, value);
     }
+    /* The coroutine of one that hosts will lie on top of it: once it hosts there is no way back. */
+    if (op->cls->hosted_ended != NULL && task_reserve(task, 2) < 0) {
+        return operation_outcome(task, OPERATION_ERROR, value);
+    }
     result = op->cls->poll(op, task, value);
     switch (result) {
     case OPERATION_PENDING:
@@ -338,13 +342,8 @@ task_poll(Worker *worker, Task *task, Operation *op, PyObject **value)
         op->awaited = (task->flags & TASK_AWAITED) != 0;
         task->flags &= (uint16_t)~TASK_AWAITED;
         task->operation = NULL;
-        if (task_push(task, (PyObject *)op) < 0) {
-            Py_DECREF(hosted);
-            return STEP_THROW;
-        }
-        if (task_push(task, hosted) < 0) {
-            return STEP_THROW;
-        }
+        task_push(task, (PyObject *)op); /* there is room for both */
+        task_push(task, hosted);
         if (operation_check(hosted)) {
             task->flags |= TASK_BARE;
         }
