@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "runtime/cancel.h"
 #include "runtime/runtime.h"
+#include "types/error_list.h"
 #include "types/scope.h"
 #include "types/types.h"
 
@@ -38,21 +39,16 @@ hosting_settle(Hosting *self, Task *task, PyObject **result)
 
     self->error = NULL;
     cancel_scope_leave(&self->scope, task);
-    if (self->errors != NULL && PyList_GET_SIZE(self->errors) > 0) {
-        if (error != NULL && error_ends_run(error)) {
-            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->errors); i++) {
-                error_report(PyList_GET_ITEM(self->errors, i),
-                             "in a task of a scope that the end of the run has left");
-            }
+    if (error != NULL && error_ends_run(error)) {
+        error_list_report(self->errors, "in a task of a scope that the end of the run has left");
+    }
+    else if (error_list_count(self->errors) > 0) {
+        if (error != NULL && !error_is_cancelled(error)) {
+            error_list_prepend(self->errors, error);
         }
-        else {
-            if (error == NULL || error_is_cancelled(error) ||
-                PyList_Insert(self->errors, 0, error) == 0) {
-                scope_raise(self->errors);
-            }
-            Py_XDECREF(error);
-            return OPERATION_ERROR;
-        }
+        error_list_raise(self->errors);
+        Py_XDECREF(error);
+        return OPERATION_ERROR;
     }
     if (error != NULL) {
         PyErr_SetRaisedException(error);
@@ -85,9 +81,15 @@ hosting_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObj
     /* relaxed: set by this thread or by tasks that have ended since */
     if (atomic_load_explicit(&self->scope.has_tree, memory_order_relaxed)) {
         self->target = &self->scope;
-        self->errors = PyList_New(0);
+        self->errors = error_list_new();
         if (self->errors == NULL) {
-            PyErr_Clear(); /* what is in the scopes must be waited for in any case; errors are reported */
+            /* What is in the scopes must be waited for in any case; errors are reported, and this one is raised. */
+            PyObject *reason = PyErr_GetRaisedException();
+            if (self->error == NULL) {
+                self->error = Py_NewRef(reason);
+                Py_CLEAR(self->value);
+            }
+            Py_DECREF(reason);
         }
         if (error != NULL) {
             cancel_scope_cancel(&self->scope, SCOPE_CANCELLED);

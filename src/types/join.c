@@ -16,6 +16,7 @@
 #include "runtime/driver.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
+#include "types/error_list.h"
 #include "types/scope.h"
 #include "types/types.h"
 
@@ -195,8 +196,10 @@ join_take_errors(Join *self, PyObject *errors)
         return;
     }
     for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
-        if (errors == NULL || PyList_Append(errors, entry->error) < 0) {
-            PyErr_Clear();
+        if (errors != NULL) {
+            error_list_append(errors, entry->error);
+        }
+        else {
             error_report(entry->error, "because there is no memory to collect it");
         }
     }

@@ -20,19 +20,6 @@
 
 static PyTypeObject Scope_Type;
 
-/* ---- errors ---------------------------------------------------------------------------------------------- */
-
-void
-scope_raise(PyObject *errors)
-{
-    PyObject *group =
-        PyObject_CallFunction(PyExc_BaseExceptionGroup, "sO", "errors in a scope", errors);
-
-    if (group != NULL) {
-        PyErr_SetRaisedException(group);
-    }
-}
-
 /* Was it cancelled for a reason of its own? */
 static bool
 scope_was_cancelled(Scope *self)
