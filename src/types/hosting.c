@@ -20,6 +20,7 @@ typedef struct Hosting {
     CancelScope scope;   /* timeout, collector: entered while the coroutine runs */
     CancelScope *target; /* borrowed: what of it is waited for */
     PyObject *coroutine; /* owned, claimed; NULL once it runs */
+    PyObject *pair;      /* owned: timeout: (None, False), which becomes the result */
     double seconds;      /* timeout: negative for none */
     bool ended;          /* the coroutine has, with one of the next two */
     PyObject *value;     /* owned */
@@ -122,14 +123,10 @@ static OperationResult
 timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **result)
 {
     if (ended == OPERATION_READY) {
-        PyObject *value = *result;
-        *result = PyTuple_New(2);
-        if (*result == NULL) {
-            Py_DECREF(value);
-            return OPERATION_ERROR;
-        }
-        PyTuple_SET_ITEM(*result, 0, value);
-        PyTuple_SET_ITEM(*result, 1, Py_NewRef(Py_True));
+        PyTuple_SET_ITEM(self->pair, 0, *result); /* both of its items are immortal */
+        PyTuple_SET_ITEM(self->pair, 1, Py_True);
+        *result = self->pair;
+        self->pair = NULL;
         return OPERATION_READY;
     }
     /* Absorbed if it was this scope's cancellation: not if an outer one is in force as well. relaxed: the exception came after
@@ -139,8 +136,9 @@ timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **res
         PyErr_ExceptionMatches(error_type(ERROR_CANCELLED)) && !task_is_cancelled(task)) {
         PyErr_Clear();
         task->swallowed = 0;
-        *result = PyTuple_Pack(2, Py_None, Py_False);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+        *result = self->pair;
+        self->pair = NULL;
+        return OPERATION_READY;
     }
     return ended;
 }
@@ -256,6 +254,7 @@ Hosting_dealloc(PyObject *object)
         self->coroutine = NULL;
         runnable_discard(coroutine);
     }
+    Py_XDECREF(self->pair);
     Py_XDECREF(self->value);
     Py_XDECREF(self->error);
     Py_XDECREF(self->errors);
@@ -288,7 +287,7 @@ hosting_new(const OperationClass *cls, PyObject *coroutine, uint8_t use)
     self->coroutine = coroutine;
     self->seconds = -1.0;
     self->ended = false;
-    self->value = self->error = self->errors = NULL;
+    self->pair = self->value = self->error = self->errors = NULL;
     PyObject_GC_Track(self);
     return self;
 }
@@ -319,11 +318,22 @@ timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     PyObject *coroutine = runnable_claim(values[0], "coro");
-    Hosting *self =
-        coroutine == NULL ? NULL : hosting_new(&timeout_class, coroutine, OPERATION_NEW);
-    if (self != NULL) {
-        self->seconds = seconds;
+    if (coroutine == NULL) {
+        return NULL;
     }
+    /* first, or a result for which there is no tuple would be lost */
+    PyObject *pair = PyTuple_Pack(2, Py_None, Py_False);
+    if (pair == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    Hosting *self = hosting_new(&timeout_class, coroutine, OPERATION_NEW);
+    if (self == NULL) {
+        Py_DECREF(pair);
+        return NULL;
+    }
+    self->seconds = seconds;
+    self->pair = pair;
     return (PyObject *)self;
 }
 
