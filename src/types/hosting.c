@@ -125,6 +125,9 @@ timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **res
     if (ended == OPERATION_READY) {
         PyTuple_SET_ITEM(self->pair, 0, *result); /* both of its items are immortal */
         PyTuple_SET_ITEM(self->pair, 1, Py_True);
+        if (!PyObject_GC_IsTracked(self->pair)) {
+            PyObject_GC_Track(self->pair); /* the collector had found nothing in it to look at */
+        }
         *result = self->pair;
         self->pair = NULL;
         return OPERATION_READY;
