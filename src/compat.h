@@ -77,6 +77,13 @@ coroutine_unclaim(PyObject *coroutine)
         memory_order_release);
 }
 
+/* Where a coroutine that is not running stands; it differs when it has been resumed and has ended. */
+static inline int
+coroutine_state(PyObject *coroutine)
+{
+    return *(volatile int8_t *)&((PyGenObject *)coroutine)->gi_frame_state;
+}
+
 /* The name that a task of this coroutine goes by. Borrowed. */
 static inline PyObject *
 coroutine_qualname(PyObject *coroutine)
@@ -119,6 +126,20 @@ exception_stack_enter(PyThreadState *tstate, _PyErr_StackItem *bottom)
     bottom->previous_item = NULL;
     tstate->exc_info = bottom;
     return before;
+}
+
+/* Puts hooks for asynchronous generators in (stolen, NULL for none) and gives those that were there. As
+ * sys.set_asyncgen_hooks(), but it cannot fail: what was there must come back. */
+static inline void
+async_generator_hooks_swap(PyThreadState *tstate, PyObject **begun, PyObject **dropped)
+{
+    PyObject *begun_before = tstate->async_gen_firstiter;
+    PyObject *dropped_before = tstate->async_gen_finalizer;
+
+    tstate->async_gen_firstiter = *begun;
+    tstate->async_gen_finalizer = *dropped;
+    *begun = begun_before;
+    *dropped = dropped_before;
 }
 
 static inline void

@@ -40,9 +40,10 @@ support_module_init(PyObject *Py_UNUSED(module))
         const char *name;
     } attributes[] = {
         {&support.name_asyncio_future, "_asyncio_future_blocking"},
+        {&support.name_begun, "begun"},
         {&support.name_close, "close"},
         {&support.name_close_all, "close_all"},
-        {&support.name_install, "install"},
+        {&support.name_dropped, "dropped"},
         {&support.name_join, "join"},
         {&support.name_throw, "throw"},
     };

@@ -20,8 +20,9 @@ typedef struct Support {
     PyObject *is_main_thread;
     PyObject *make_generators; /* looks after the asynchronous generators of a run */
     PyObject *may_be_woken;    /* might a signal handler or another thread wake a task? */
+    PyObject *name_begun;
     PyObject *name_close_all;
-    PyObject *name_install;
+    PyObject *name_dropped;
     PyObject *start_joinable_thread; /* of the module _thread */
     PyObject *name_asyncio_future;
     PyObject *name_close;

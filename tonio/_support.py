@@ -151,20 +151,18 @@ class Generators:
         self._orphans: list[AsyncGenerator[Any, Any]] = []
         self._closed = False
 
-    def install(self) -> Callable[[], None]:
-        """Sets the hooks of the calling thread; returns what undoes that."""
-        before = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(self._begun, self._dropped)
-        return lambda: sys.set_asyncgen_hooks(*before)
-
-    def _begun(self, generator: AsyncGenerator[Any, Any]) -> None:
+    def begun(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """The interpreter's hook for one that is iterated for the first time."""
         self._alive[weakref.ref(generator, self._forget)] = None
 
     def _forget(self, reference: weakref.ref[AsyncGenerator[Any, Any]]) -> None:
         self._alive.pop(reference, None)
 
-    def _dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """The last reference to one that has not finished is gone: on any thread, at any time."""
+    def dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """The interpreter's hook for one that has not finished when its last reference goes.
+
+        On any thread, at any time.
+        """
         if self._closed:
             warnings.warn(
                 f"{generator!r} was not finished when its run ended, and is left as it is",

@@ -2,7 +2,7 @@
 
     python tls_load.py PORT PID CONNECTIONS SIZE SECONDS
 
-When all are connected each sends so many bytes and waits until they have come back, again and again.
+When all are connected each sends so many bytes and waits until they have come back, over and over.
 Prints one line of JSON: the number of these requests, the seconds they took, the CPU time that the
 process PID took meanwhile, and percentiles of the latency.
 """

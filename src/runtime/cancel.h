@@ -63,7 +63,7 @@ struct CancelScope {
     bool spread_closed; /* it has ended: not to be put into the list */
 
     /* A nested scope that its host left without waiting for it is collected by the one around it: called by the host,
-     * attached, when nothing of it runs any more. Ends the scope and appends the errors that nobody has seen to the list. NULL
+     * attached, when nothing of it runs any more. Ends the scope and appends the errors that nobody has seen to the error list. NULL
      * for scopes that are never left like that. */
     void (*collect)(CancelScope *scope, PyObject *errors);
 };

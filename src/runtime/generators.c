@@ -1,6 +1,6 @@
 /* Generators: asynchronous generators are closed by the run that they were begun in, as PEP 525 asks.
  *
- * tonio._support.Generators keeps the list; its methods are the interpreter's hooks on every worker. A generator that is
+ * tonio._support.Generators keeps the list; two of its methods are the interpreter's hooks on every worker. A generator that is
  * dropped before it is finished is closed by a task, since its clean-up may wait. The hook comes on whichever thread drops the
  * last reference, also long after the run: then nothing can be done any more.
  */
@@ -45,7 +45,12 @@ generators_begin(Runtime *runtime)
         runtime->generators = PyObject_CallOneArg(support.make_generators, spawn);
         Py_DECREF(spawn);
     }
-    return runtime->generators == NULL ? -1 : 0;
+    if (runtime->generators == NULL) {
+        return -1;
+    }
+    runtime->generator_begun = PyObject_GetAttr(runtime->generators, support.name_begun);
+    runtime->generator_dropped = PyObject_GetAttr(runtime->generators, support.name_dropped);
+    return runtime->generator_begun == NULL || runtime->generator_dropped == NULL ? -1 : 0;
 }
 
 static void

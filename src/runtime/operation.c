@@ -29,6 +29,21 @@ operation_claim(Operation *op)
     return 0;
 }
 
+int
+operation_prepare_next(Worker *worker)
+{
+    PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
+
+    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL) {
+        PyObject *fresh = PyObject_CallNoArgs(PyExc_StopIteration);
+        if (fresh == NULL) {
+            return -1;
+        }
+        Py_XSETREF(worker->stop_iteration, fresh);
+    }
+    return 0;
+}
+
 /* Ends __next__ with a result (stolen): what `await` hands on is the value of a StopIteration, and no exception at all
  * stands for None. The StopIteration is made once per worker and used again while nobody else has it. */
 static PyObject *
@@ -37,15 +52,11 @@ next_return(Worker *worker, PyObject *value)
     if (value == Py_None) {
         return NULL;
     }
-    PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
-    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL) {
-        stop = (PyStopIterationObject *)PyObject_CallNoArgs(PyExc_StopIteration);
-        if (stop == NULL) {
-            Py_DECREF(value);
-            return NULL;
-        }
-        Py_XSETREF(worker->stop_iteration, (PyObject *)stop);
+    if (operation_prepare_next(worker) < 0) {
+        Py_DECREF(value);
+        return NULL;
     }
+    PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
     PyObject *before = stop->value;
     stop->value = value;
     worker->carries = true;
@@ -79,7 +90,8 @@ operation_next(PyObject *self)
         }
         return next_return(worker, value);
     }
-    if (operation_claim(op) < 0) {
+    /* What is to carry the result comes first: a result that cannot be handed on would be lost. */
+    if (operation_prepare_next(worker) < 0 || operation_claim(op) < 0) {
         return NULL;
     }
     worker->awaiting = op;

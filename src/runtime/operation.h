@@ -109,6 +109,9 @@ operation_init(Operation *op, const OperationClass *cls, uint8_t use, double tim
 /* Claims an operation for the calling task. -1 with RuntimeError set if it was used before. */
 int operation_claim(Operation *op);
 
+/* Sees to it that this worker can hand on the result of an `await`. -1 with an exception set. */
+int operation_prepare_next(Worker *worker);
+
 /* The first time it begins to wait: its timeout, if it has one, becomes a deadline. Is there a deadline? */
 bool operation_set_deadline(Operation *op);
 

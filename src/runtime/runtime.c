@@ -329,6 +329,8 @@ runtime_free(Runtime *runtime)
     Py_CLEAR(runtime->main_error);
     Py_CLEAR(runtime->interrupt);
     Py_CLEAR(runtime->generators);
+    Py_CLEAR(runtime->generator_begun);
+    Py_CLEAR(runtime->generator_dropped);
     free(runtime);
 }
 

@@ -136,7 +136,9 @@ struct Runtime {
     PyObject *
         interrupt; /* owned: SystemExit, KeyboardInterrupt ... that ends the run whatever the rest does */
 
-    PyObject *generators; /* owned: looks after asynchronous generators (tonio._support) */
+    PyObject *generators;        /* owned: looks after asynchronous generators (tonio._support) */
+    PyObject *generator_begun;   /* owned: methods of it, which are the interpreter's hooks */
+    PyObject *generator_dropped; /* owned */
     _Atomic uint64_t
         warn_at; /* microseconds: when tasks that hold up the end are named; TIMER_NEVER: not */
     double warn_after;   /* seconds; negative: never */

@@ -14,6 +14,8 @@
 #include "errors.h"
 #include "support.h"
 
+#define RESTORE_ATTEMPTS 100
+
 static _Atomic(Runtime *)
     main_thread_runtime; /* what the SIGINT handler interrupts; written by the main thread */
 
@@ -79,14 +81,17 @@ signals_end(SignalState *state)
 {
     PyObject *error = PyErr_GetRaisedException();
 
-    if (state->restore != NULL) {
+    /* The handler must not outlive the run: lack of memory, or an error of a handler that ran just then, is no reason. */
+    for (int attempt = 0; state->restore != NULL && attempt < RESTORE_ATTEMPTS; attempt++) {
         PyObject *result = PyObject_CallNoArgs(state->restore);
         if (result == NULL) {
             error_report_current("while restoring the handler of SIGINT");
+            continue;
         }
-        Py_XDECREF(result);
+        Py_DECREF(result);
         Py_CLEAR(state->restore);
     }
+    Py_CLEAR(state->restore);
     if (state->fd_set) {
         PySignal_SetWakeupFd(state->old_fd);
         atomic_store_explicit(&main_thread_runtime, NULL, memory_order_relaxed);

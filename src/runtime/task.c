@@ -338,9 +338,9 @@ task_slabs_free(Runtime *runtime)
 
 /* ---- stack ----------------------------------------------------------------------------------------------- */
 
-/* Room for one more coroutine below the top. */
+/* A larger stack. */
 static int
-stack_reserve(Task *task)
+stack_grow(Task *task)
 {
     uint32_t capacity = task->stack != NULL ? task->stack->capacity : 0;
 
@@ -368,6 +368,17 @@ stack_reserve(Task *task)
 }
 
 int
+task_reserve(Task *task, uint32_t count)
+{
+    while (task->stack == NULL || task->stack->capacity - task->stack->depth < count) {
+        if (stack_grow(task) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
 task_push(Task *task, PyObject *coroutine)
 {
     TaskStack *stack = task->stack;
@@ -377,7 +388,7 @@ task_push(Task *task, PyObject *coroutine)
         return 0;
     }
     if (stack == NULL || stack->depth == stack->capacity) {
-        if (stack_reserve(task) < 0) {
+        if (stack_grow(task) < 0) {
             Py_DECREF(coroutine);
             return -1;
         }
@@ -407,7 +418,7 @@ task_push_bottom(Task *task, PyObject *host)
 int
 task_pin(Task *task, int worker)
 {
-    if (task->stack == NULL && stack_reserve(task) < 0) {
+    if (task->stack == NULL && stack_grow(task) < 0) {
         return -1;
     }
     if (!(task->flags & TASK_PINNED)) {

@@ -236,6 +236,9 @@ Task *task_new_proxy(Runtime *runtime, TaskCache *cache, WaitGroup *group);
 /* Drops what the task still owns and puts its memory back. Attached; runs Python code. */
 void task_free(Runtime *runtime, TaskCache *cache, Task *task);
 
+/* Room for so many more on the stack. -1 with RecursionError or MemoryError set. */
+int task_reserve(Task *task, uint32_t count);
+
 /* Puts `coroutine` (stolen, also on failure; claimed, or the host of what comes next) on top of the stack. -1 with RecursionError or MemoryError set. */
 int task_push(Task *task, PyObject *coroutine);
 

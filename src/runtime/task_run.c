@@ -28,6 +28,8 @@ typedef enum Step {
 /* A refusal to be cancelled: how often in a row a task may catch CancelledError. */
 #define MOST_SWALLOWED 1000
 
+#define THROW_ATTEMPTS 100
+
 static Step task_drive(Worker *worker, Task *task, Operation *op, PyObject **value);
 static Step task_poll(Worker *worker, Task *task, Operation *op, PyObject **value);
 
@@ -327,6 +329,10 @@ task_poll(Worker *worker, Task *task, Operation *op, PyObject **value)
     if (budget_is_spent(worker, task)) {
         return operation_give_way(worker, task, value);
     }
+    /* The coroutine of one that hosts will lie on top of it: once it hosts there is no way back. */
+    if (op->cls->hosted_ended != NULL && task_reserve(task, 2) < 0) {
+        return operation_outcome(task, OPERATION_ERROR, value);
+    }
     result = op->cls->poll(op, task, value);
     switch (result) {
     case OPERATION_PENDING:
@@ -340,13 +346,8 @@ task_poll(Worker *worker, Task *task, Operation *op, PyObject **value)
         op->awaited = (task->flags & TASK_AWAITED) != 0;
         task->flags &= (uint16_t)~TASK_AWAITED;
         task->operation = NULL;
-        if (task_push(task, (PyObject *)op) < 0) {
-            Py_DECREF(hosted);
-            return STEP_THROW;
-        }
-        if (task_push(task, hosted) < 0) {
-            return STEP_THROW;
-        }
+        task_push(task, (PyObject *)op); /* there is room for both */
+        task_push(task, hosted);
         if (operation_check(hosted)) {
             task->flags |= TASK_BARE;
         }
@@ -490,13 +491,50 @@ task_send(Worker *worker, Task *task, PyObject **value)
     }
 }
 
+/* Raises `error` in a coroutine: what it hands out, or NULL with the exception that it ends with. */
+static PyObject *
+coroutine_throw(PyObject *coroutine, PyObject *error)
+{
+    int before = coroutine_state(coroutine);
+    PyObject *out = PyObject_CallMethodOneArg(coroutine, support.name_throw, error);
+
+    /* A call that fails before it gets there is made again: else the coroutine would be dropped as it stands, and what it has
+     * to tidy up would not be done by its task. */
+    for (int attempt = 1; out == NULL && coroutine_state(coroutine) == before; attempt++) {
+        if (attempt == THROW_ATTEMPTS) {
+            PyObject *reason = PyErr_GetRaisedException();
+            PyException_SetContext(reason, Py_NewRef(error));
+            PyErr_SetRaisedException(reason);
+            break;
+        }
+        PyErr_Clear();
+        out = PyObject_CallMethodOneArg(coroutine, support.name_throw, error);
+    }
+    return out;
+}
+
+/* The same for another iterator, which may know nothing of exceptions: then it ends with this one. */
+static PyObject *
+iterator_throw(PyObject *iterator, PyObject *error)
+{
+    PyObject *method = NULL;
+
+    if (PyObject_GetOptionalAttr(iterator, support.name_throw, &method) < 0) {
+        return NULL;
+    }
+    if (method == NULL) {
+        PyErr_SetRaisedException(Py_NewRef(error));
+        return NULL;
+    }
+    PyObject *out = PyObject_CallOneArg(method, error);
+    Py_DECREF(method);
+    return out;
+}
+
 static Step
 task_throw(Worker *worker, Task *task, PyObject **value)
 {
     PyObject *top = task->top;
-    PyObject *error;
-    PyObject *method = NULL;
-    PyObject *out;
 
     if (top == NULL) {
         return task_end(worker, task, NULL);
@@ -504,18 +542,8 @@ task_throw(Worker *worker, Task *task, PyObject **value)
     if (operation_check(top)) {
         return host_ended(worker, task, true, value);
     }
-    error = PyErr_GetRaisedException();
-    if (PyObject_GetOptionalAttr(top, support.name_throw, &method) < 0) {
-        Py_DECREF(error);
-        return task_raised(worker, task);
-    }
-    if (method == NULL) {
-        /* a plain iterator knows nothing of exceptions: it ends here */
-        PyErr_SetRaisedException(error);
-        return task_raised(worker, task);
-    }
-    out = PyObject_CallOneArg(method, error);
-    Py_DECREF(method);
+    PyObject *error = PyErr_GetRaisedException();
+    PyObject *out = coroutine_check(top) ? coroutine_throw(top, error) : iterator_throw(top, error);
     Py_DECREF(error);
     if (out != NULL) {
         return task_yielded(worker, task, out, value);

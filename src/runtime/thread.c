@@ -70,12 +70,18 @@ thread_start(const char *name, void (*body)(void *argument), void *argument)
 void
 thread_join(PyObject *handle)
 {
-    if (handle != NULL) {
-        PyObject *result = PyObject_CallMethodNoArgs(handle, support.name_join);
+    PyObject *result = NULL;
+
+    if (handle == NULL) {
+        return;
+    }
+    /* The thread uses what is freed after this: an error, of memory or of a signal handler, does not end the waiting. */
+    while (result == NULL) {
+        result = PyObject_CallMethodNoArgs(handle, support.name_join);
         if (result == NULL) {
             error_report_current("while waiting for a thread of the runtime");
         }
-        Py_XDECREF(result);
-        Py_DECREF(handle);
     }
+    Py_DECREF(result);
+    Py_DECREF(handle);
 }

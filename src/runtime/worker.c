@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "runtime/blocking.h"
+#include "runtime/operation.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 #include "runtime/thread.h"
@@ -59,18 +60,16 @@ worker_main(Worker *worker)
     if (PyContext_Enter(worker->context) < 0) {
         error_report_current("while entering a worker's context");
     }
-    PyObject *restore =
-        PyObject_CallMethodNoArgs(worker->runtime->generators, support.name_install);
-    if (restore == NULL) {
-        error_report_current("while setting the hooks for asynchronous generators");
+    PyObject *begun = Py_NewRef(worker->runtime->generator_begun);
+    PyObject *dropped = Py_NewRef(worker->runtime->generator_dropped);
+    async_generator_hooks_swap(tstate, &begun, &dropped);
+    if (operation_prepare_next(worker) < 0) {
+        PyErr_Clear(); /* it is tried again when it is needed; by then a result may have to be dropped */
     }
     scheduler_run_worker(worker);
-    PyObject *restored = restore == NULL ? NULL : PyObject_CallNoArgs(restore);
-    if (restore != NULL && restored == NULL) {
-        error_report_current("while restoring the hooks for asynchronous generators");
-    }
-    Py_XDECREF(restored);
-    Py_XDECREF(restore);
+    async_generator_hooks_swap(tstate, &begun, &dropped);
+    Py_XDECREF(begun);
+    Py_XDECREF(dropped);
     if (PyContext_Exit(worker->context) < 0) {
         error_report_current("while leaving a worker's context");
     }

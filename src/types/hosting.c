@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "runtime/cancel.h"
 #include "runtime/runtime.h"
+#include "types/error_list.h"
 #include "types/scope.h"
 #include "types/types.h"
 
@@ -19,6 +20,7 @@ typedef struct Hosting {
     CancelScope scope;   /* timeout, collector: entered while the coroutine runs */
     CancelScope *target; /* borrowed: what of it is waited for */
     PyObject *coroutine; /* owned, claimed; NULL once it runs */
+    PyObject *pair;      /* owned: timeout: (None, False), which becomes the result */
     double seconds;      /* timeout: negative for none */
     bool ended;          /* the coroutine has, with one of the next two */
     PyObject *value;     /* owned */
@@ -38,21 +40,16 @@ hosting_settle(Hosting *self, Task *task, PyObject **result)
 
     self->error = NULL;
     cancel_scope_leave(&self->scope, task);
-    if (self->errors != NULL && PyList_GET_SIZE(self->errors) > 0) {
-        if (error != NULL && error_ends_run(error)) {
-            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->errors); i++) {
-                error_report(PyList_GET_ITEM(self->errors, i),
-                             "in a task of a scope that the end of the run has left");
-            }
+    if (error != NULL && error_ends_run(error)) {
+        error_list_report(self->errors, "in a task of a scope that the end of the run has left");
+    }
+    else if (error_list_count(self->errors) > 0) {
+        if (error != NULL && !error_is_cancelled(error)) {
+            error_list_prepend(self->errors, error);
         }
-        else {
-            if (error == NULL || error_is_cancelled(error) ||
-                PyList_Insert(self->errors, 0, error) == 0) {
-                scope_raise(self->errors);
-            }
-            Py_XDECREF(error);
-            return OPERATION_ERROR;
-        }
+        error_list_raise(self->errors);
+        Py_XDECREF(error);
+        return OPERATION_ERROR;
     }
     if (error != NULL) {
         PyErr_SetRaisedException(error);
@@ -85,9 +82,15 @@ hosting_ended(Operation *op, Task *task, PyObject *value, PyObject *error, PyObj
     /* relaxed: set by this thread or by tasks that have ended since */
     if (atomic_load_explicit(&self->scope.has_tree, memory_order_relaxed)) {
         self->target = &self->scope;
-        self->errors = PyList_New(0);
+        self->errors = error_list_new();
         if (self->errors == NULL) {
-            PyErr_Clear(); /* what is in the scopes must be waited for in any case; errors are reported */
+            /* What is in the scopes must be waited for in any case; errors are reported, and this one is raised. */
+            PyObject *reason = PyErr_GetRaisedException();
+            if (self->error == NULL) {
+                self->error = Py_NewRef(reason);
+                Py_CLEAR(self->value);
+            }
+            Py_DECREF(reason);
         }
         if (error != NULL) {
             cancel_scope_cancel(&self->scope, SCOPE_CANCELLED);
@@ -120,14 +123,13 @@ static OperationResult
 timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **result)
 {
     if (ended == OPERATION_READY) {
-        PyObject *value = *result;
-        *result = PyTuple_New(2);
-        if (*result == NULL) {
-            Py_DECREF(value);
-            return OPERATION_ERROR;
+        PyTuple_SET_ITEM(self->pair, 0, *result); /* both of its items are immortal */
+        PyTuple_SET_ITEM(self->pair, 1, Py_True);
+        if (!PyObject_GC_IsTracked(self->pair)) {
+            PyObject_GC_Track(self->pair); /* the collector had found nothing in it to look at */
         }
-        PyTuple_SET_ITEM(*result, 0, value);
-        PyTuple_SET_ITEM(*result, 1, Py_NewRef(Py_True));
+        *result = self->pair;
+        self->pair = NULL;
         return OPERATION_READY;
     }
     /* Absorbed if it was this scope's cancellation: not if an outer one is in force as well. relaxed: the exception came after
@@ -137,8 +139,9 @@ timeout_outcome(Hosting *self, Task *task, OperationResult ended, PyObject **res
         PyErr_ExceptionMatches(error_type(ERROR_CANCELLED)) && !task_is_cancelled(task)) {
         PyErr_Clear();
         task->swallowed = 0;
-        *result = PyTuple_Pack(2, Py_None, Py_False);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+        *result = self->pair;
+        self->pair = NULL;
+        return OPERATION_READY;
     }
     return ended;
 }
@@ -254,6 +257,7 @@ Hosting_dealloc(PyObject *object)
         self->coroutine = NULL;
         runnable_discard(coroutine);
     }
+    Py_XDECREF(self->pair);
     Py_XDECREF(self->value);
     Py_XDECREF(self->error);
     Py_XDECREF(self->errors);
@@ -286,7 +290,7 @@ hosting_new(const OperationClass *cls, PyObject *coroutine, uint8_t use)
     self->coroutine = coroutine;
     self->seconds = -1.0;
     self->ended = false;
-    self->value = self->error = self->errors = NULL;
+    self->pair = self->value = self->error = self->errors = NULL;
     PyObject_GC_Track(self);
     return self;
 }
@@ -317,11 +321,22 @@ timeout(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     PyObject *coroutine = runnable_claim(values[0], "coro");
-    Hosting *self =
-        coroutine == NULL ? NULL : hosting_new(&timeout_class, coroutine, OPERATION_NEW);
-    if (self != NULL) {
-        self->seconds = seconds;
+    if (coroutine == NULL) {
+        return NULL;
     }
+    /* first, or a result for which there is no tuple would be lost */
+    PyObject *pair = PyTuple_Pack(2, Py_None, Py_False);
+    if (pair == NULL) {
+        runnable_discard(coroutine);
+        return NULL;
+    }
+    Hosting *self = hosting_new(&timeout_class, coroutine, OPERATION_NEW);
+    if (self == NULL) {
+        Py_DECREF(pair);
+        return NULL;
+    }
+    self->seconds = seconds;
+    self->pair = pair;
     return (PyObject *)self;
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/driver.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
+#include "types/error_list.h"
 #include "types/scope.h"
 #include "types/types.h"
 
@@ -84,6 +85,65 @@ join_abandon(Join *self)
     }
 }
 
+/* ---- errors ---------------------------------------------------------------------------------------------- */
+
+/* For when there is no memory: a failure is still a failure. Which of them are in use is in the bits of the word. */
+#define RESERVED_ERRORS 64
+static JoinError reserved_errors[RESERVED_ERRORS];
+static _Atomic uint64_t reserved_used;
+
+static JoinError *
+join_error_reserved(void)
+{
+    /* relaxed: the compare-and-swap decides */
+    uint64_t used = atomic_load_explicit(&reserved_used, memory_order_relaxed);
+    int place;
+
+    do {
+        for (place = 0; place < RESERVED_ERRORS && (used >> place & 1); place++) {
+        }
+        if (place == RESERVED_ERRORS) {
+            return NULL;
+        }
+        /* acquire: pairs with the release in join_error_free */
+    } while (!atomic_compare_exchange_weak_explicit(&reserved_used, &used,
+                                                    used | UINT64_C(1) << place,
+                                                    memory_order_acquire, memory_order_relaxed));
+    return &reserved_errors[place];
+}
+
+/* An entry for an error (stolen), or NULL: then it was reported. */
+static JoinError *
+join_error_new(PyObject *error, uint32_t index)
+{
+    JoinError *entry = malloc(sizeof(JoinError));
+
+    if (entry == NULL) {
+        entry = join_error_reserved();
+    }
+    if (entry == NULL) {
+        error_report(error, "because there is no memory to hand it to a join");
+        Py_DECREF(error);
+        return NULL;
+    }
+    *entry = (JoinError){NULL, error, index};
+    return entry;
+}
+
+static void
+join_error_free(JoinError *entry)
+{
+    Py_DECREF(entry->error);
+    if (entry >= reserved_errors && entry < reserved_errors + RESERVED_ERRORS) {
+        /* release: whoever takes it next writes after this thread has read */
+        atomic_fetch_and_explicit(&reserved_used, ~(UINT64_C(1) << (entry - reserved_errors)),
+                                  memory_order_release);
+    }
+    else {
+        free(entry);
+    }
+}
+
 /* ---- ending ---------------------------------------------------------------------------------------------- */
 
 void
@@ -100,15 +160,9 @@ join_part_done(Join *self, uint32_t index, Task *task, PyObject *value, PyObject
 
     bool failed = error != NULL && !cancelled;
     if (failed) {
-        entry = malloc(sizeof(JoinError));
-        if (entry == NULL) {
-            error_report(error, "because there is no memory to hand it to a join");
-            cancelled = true;
-        }
-        else {
-            *entry = (JoinError){NULL, error, index};
-            error = NULL;
-        }
+        entry = join_error_new(error, index);
+        cancelled = entry == NULL;
+        error = NULL;
     }
     mutex_lock(&self->mutex);
     if (task != NULL) {
@@ -195,14 +249,23 @@ join_take_errors(Join *self, PyObject *errors)
         return;
     }
     for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
-        if (errors == NULL || PyList_Append(errors, entry->error) < 0) {
-            PyErr_Clear();
+        if (errors != NULL) {
+            error_list_append(errors, entry->error);
+        }
+        else {
             error_report(entry->error, "because there is no memory to collect it");
         }
     }
 }
 
 /* ---- waiting --------------------------------------------------------------------------------------------- */
+
+/* Its errors are about to be raised. relaxed: a mark for the dealloc, which comes after everything */
+static void
+join_mark_retrieved(Join *self)
+{
+    atomic_store_explicit(&self->retrieved, true, memory_order_relaxed);
+}
 
 /* Raises what the parts have raised. */
 static OperationResult
@@ -213,9 +276,8 @@ join_raise(Join *self, Task *task)
     Py_ssize_t count = 0;
     Py_ssize_t place = 0;
 
-    /* relaxed: a mark for the dealloc, which comes after everything */
-    atomic_store_explicit(&self->retrieved, true, memory_order_relaxed);
     if (self->plain_error && self->errors != NULL) {
+        join_mark_retrieved(self);
         PyErr_SetRaisedException(Py_NewRef(self->errors->error));
         return OPERATION_ERROR;
     }
@@ -257,6 +319,7 @@ join_raise(Join *self, Task *task)
     }
     Py_DECREF(list);
     if (group != NULL) {
+        join_mark_retrieved(self); /* without it they are reported when the join goes */
         PyErr_SetRaisedException(group);
     }
     return OPERATION_ERROR;
@@ -365,8 +428,7 @@ Join_clear(PyObject *object)
     Py_CLEAR(self->result);
     while (errors != NULL) {
         JoinError *next = errors->next;
-        Py_DECREF(errors->error);
-        free(errors);
+        join_error_free(errors);
         errors = next;
     }
     return 0;

@@ -60,7 +60,7 @@ Join *join_new(uint32_t total, JoinShape shape);
 /* Drops a join (NULL for none) of which nothing was started. */
 void join_abandon(Join *self);
 
-/* Appends the errors that nobody was told of to a list, or, with NULL or no memory, reports them. */
+/* Appends the errors that nobody was told of to an error list, or, with NULL, reports them. */
 void join_take_errors(Join *self, PyObject *errors);
 
 /* A part has ended with `value` or `error` (stolen, one is NULL). `task` is NULL for a job. */

@@ -20,19 +20,6 @@
 
 static PyTypeObject Scope_Type;
 
-/* ---- errors ---------------------------------------------------------------------------------------------- */
-
-void
-scope_raise(PyObject *errors)
-{
-    PyObject *group =
-        PyObject_CallFunction(PyExc_BaseExceptionGroup, "sO", "errors in a scope", errors);
-
-    if (group != NULL) {
-        PyErr_SetRaisedException(group);
-    }
-}
-
 /* Was it cancelled for a reason of its own? */
 static bool
 scope_was_cancelled(Scope *self)
@@ -404,9 +391,21 @@ Scope_aenter(PyObject *self, PyObject *Py_UNUSED(args))
 }
 
 static PyObject *
-Scope_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+Scope_aexit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 {
-    return scope_wait_new(self, SCOPE_EXITS, nargs > 1 ? args[1] : NULL);
+    Scope *self = (Scope *)object;
+    PyObject *wait = scope_wait_new(object, SCOPE_EXITS, nargs > 1 ? args[1] : NULL);
+    Worker *worker = current_worker;
+
+    if (wait == NULL && worker != NULL && worker->task != NULL) {
+        /* The block is left all the same, by this exception; what is around the scope collects it. */
+        PyObject *error = PyErr_GetRaisedException();
+        if (scope_leave(self, worker->task, error) < 0) {
+            PyErr_Clear();
+        }
+        PyErr_SetRaisedException(error);
+    }
+    return wait;
 }
 
 static PyObject *

@@ -30,7 +30,8 @@ Scope *scope_new_group(void);
 /* The host: a group begins to take members. It holds a reference to itself until it has ended. */
 void scope_attach(Scope *self, Task *task);
 
-/* The host: ends a scope in which nothing runs any more, and appends the errors that nobody has seen to `errors`. */
+/* The host: ends a scope in which nothing runs any more, and appends the errors that nobody has seen to
+ * `errors` (an error list; NULL: reports them). */
 void scope_end(Scope *self, PyObject *errors);
 
 /* Starts a task for a claimed coroutine or operation (stolen, also on failure) in a place that was reserved. New reference to its
@@ -74,8 +75,5 @@ extern PyTypeObject ScopeWait_Type;
 
 /* An operation that enters, leaves (with `error`, NULL or None for none) or awaits a scope. New reference or NULL. */
 PyObject *scope_wait_new(PyObject *scope, ScopeStep step, PyObject *error);
-
-/* Sets the exception that stands for a list of errors: a group of them. */
-void scope_raise(PyObject *errors);
 
 #endif

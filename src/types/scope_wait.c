@@ -6,6 +6,7 @@
  */
 #include "errors.h"
 #include "runtime/runtime.h"
+#include "types/error_list.h"
 #include "types/scope.h"
 #include "types/types.h"
 
@@ -34,20 +35,14 @@ scope_settle(ScopeWait *op, Task *task, PyObject **result)
     if (absorbed) {
         error = NULL;
     }
-    Py_ssize_t failed = PyList_GET_SIZE(op->errors);
     if (error != NULL && error_ends_run(error)) {
-        for (Py_ssize_t i = 0; i < failed; i++) {
-            error_report(PyList_GET_ITEM(op->errors, i),
-                         "in a task of a scope that the end of the run has left");
-        }
-        failed = 0;
+        error_list_report(op->errors, "in a task of a scope that the end of the run has left");
     }
-    if (failed > 0) {
-        if (error != NULL && !error_is_cancelled(error) &&
-            PyList_Insert(op->errors, 0, error) < 0) {
-            return OPERATION_ERROR;
+    else if (error_list_count(op->errors) > 0) {
+        if (error != NULL && !error_is_cancelled(error)) {
+            error_list_prepend(op->errors, error);
         }
-        scope_raise(op->errors);
+        error_list_raise(op->errors);
         return OPERATION_ERROR;
     }
     if (error == NULL && scope_times_out(self)) {
@@ -105,7 +100,7 @@ scope_poll(Operation *base, Task *task, PyObject **result)
             *result = op->exits ? Py_False : Py_None;
             return OPERATION_READY;
         }
-        op->errors = PyList_New(0);
+        op->errors = error_list_new();
         if (op->errors == NULL) {
             return OPERATION_ERROR; /* it is collected by what is around it */
         }

@@ -14,6 +14,7 @@
 #include "errors.h"
 #include "runtime/driver.h"
 #include "runtime/runtime.h"
+#include "types/error_list.h"
 #include "types/join.h"
 #include "types/scope.h"
 #include "types/types.h"
@@ -67,18 +68,19 @@ select_settle(Select *self, PyObject **result)
         scope_end(self->tasks, self->errors);
         Py_CLEAR(self->tasks);
     }
-    Py_ssize_t count = self->errors == NULL ? 0 : PyList_GET_SIZE(self->errors);
+    Py_ssize_t count = error_list_count(self->errors);
     if (count > 0 && error != NULL && error_is_cancelled(error)) {
         error = NULL; /* the failures are graver, and the cancellation comes again */
     }
     if (count > 0 && (error != NULL || count > 1)) {
-        if (error == NULL || PyList_Insert(self->errors, 0, error) == 0) {
-            scope_raise(self->errors);
+        if (error != NULL) {
+            error_list_prepend(self->errors, error);
         }
+        error_list_raise(self->errors);
         return OPERATION_ERROR;
     }
     if (count > 0) {
-        error = PyList_GET_ITEM(self->errors, 0);
+        error = error_list_first(self->errors);
     }
     if (error != NULL) {
         PyErr_SetRaisedException(Py_NewRef(error));
@@ -158,7 +160,7 @@ select_start(Select *self, Task *task)
             continue;
         }
         if (self->tasks == NULL) {
-            self->errors = PyList_New(0);
+            self->errors = error_list_new();
             Scope *tasks =
                 self->errors == NULL || hosting_collect_task(task) < 0 ? NULL : scope_new_group();
             if (tasks == NULL) {

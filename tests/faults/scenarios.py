@@ -244,7 +244,7 @@ async def cancelled_scopes():
     return "done"
 
 
-@scenario(ValueError)
+@scenario(ValueError, lost=(ValueError,))
 async def failing_scopes():
     async def fail():
         await tonio.yield_now()

@@ -139,6 +139,7 @@ WRAP_OBJECT(PyObject_CallOneArg, (PyObject * callable, PyObject *argument), (cal
 WRAP_OBJECT(PyObject_VectorcallMethod,
             (PyObject * name, PyObject *const *args, size_t nargsf, PyObject *kwnames),
             (name, args, nargsf, kwnames))
+WRAP_OBJECT(PyObject_GetAttr, (PyObject * object, PyObject *name), (object, name))
 WRAP_OBJECT(PyObject_GetAttrString, (PyObject * object, const char *name), (object, name))
 WRAP_OBJECT(PyObject_Repr, (PyObject * object), (object))
 WRAP_OBJECT(PyObject_Str, (PyObject * object), (object))
