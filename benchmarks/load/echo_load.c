@@ -62,8 +62,8 @@ static struct options options = {.connections = 64, .size = 1024, .warmup = 0.3,
 static struct window window;
 static char *message, *answer;
 static long memory_before, memory_grown; /* of the server */
-static bool leaving; /* no further messages are sent */
-static int busy;     /* connections with a message on its way */
+static bool leaving;                     /* no further messages are sent */
+static int busy;                         /* connections with a message on its way */
 
 static _Noreturn void
 fail(const char *format, ...)
