@@ -66,11 +66,11 @@ demo: build ## serve and fetch the standard library on all cores, compare every 
 	$(PYTHON) examples/demo.py
 
 .PHONY: bench
-bench: build ## run the benchmarks, beside other libraries (some minutes)
+bench: build ## run the benchmarks, beside other libraries (ten minutes)
 	$(PYTHON) benchmarks/run.py $(BENCH_ARGS)
 
 .PHONY: bench-full
-bench-full: build ## the same with nine rounds and longer windows (most of an hour)
+bench-full: build ## the same with nine rounds and longer windows (an hour)
 	$(PYTHON) benchmarks/run.py --full $(BENCH_ARGS)
 
 .PHONY: bench-compare

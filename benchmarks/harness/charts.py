@@ -16,7 +16,7 @@ from harness.results import Results, Spread
 
 WIDTH, LABELS, RIGHT = 820, 270, 90
 ROW, HEAD, FOOT = 26, 48, 34
-MARKS = ("circle", "square", "diamond", "triangle")
+MARKS = ("square", "diamond", "triangle")
 HUES = 6
 
 STYLE = """
@@ -45,12 +45,14 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str = "line") -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def mark(number: int, x: float, y: float) -> str:
-    """One of the marks that tell contenders apart: by colour, and by shape for who sees none."""
+def mark(labels: Sequence[str], label: str, x: float, y: float) -> str:
+    """What tells contenders apart: TonIO's are round, others have corners; each has a colour."""
+    mine = is_ours(label)
+    number = [one for one in labels if is_ours(one) == mine].index(label)
     kind = f'class="hue{number % HUES}"'
+    if mine:
+        return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="6"/>'
     match MARKS[number // HUES % len(MARKS)]:
-        case "circle":
-            return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
         case "square":
             return f'<rect {kind} x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
         case "diamond":
@@ -165,11 +167,11 @@ def bars(chart: Chart, suite: Suite, results: Results) -> str:
 def legend(labels: Sequence[str], top: float) -> tuple[list[str], float]:
     """The marks and whose they are, in lines; and where they end."""
     parts, x = [], 20.0
-    for place, label in enumerate(labels):
+    for label in labels:
         width = 24 + 7.2 * len(label)
         if x + width > WIDTH - 16:
             x, top = 20.0, top + 22
-        parts += [mark(place, x, top), text(x + 11, top + 4, label)]
+        parts += [mark(labels, label, x, top), text(x + 11, top + 4, label)]
         x += width + 8
     return parts, top
 
@@ -189,7 +191,7 @@ def dots(chart: Chart, suite: Suite, results: Results) -> str:
         parts.append(line(LABELS, y, WIDTH - RIGHT, y))
         # Ours last, so that no other mark hides them.
         for label in sorted(found, key=is_ours):
-            parts.append(mark(labels.index(label), scale(found[label].median), y))
+            parts.append(mark(labels, label, scale(found[label].median), y))
     names, end = legend(labels, bottom + 42)
     return picture(chart.title, end + 22, [*parts, *names])
 

@@ -72,8 +72,12 @@ class Table:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Three significant digits, without an exponent; if very small, with a prefix of the unit."""
     magnitude = abs(value)
+    if 0 < magnitude < 0.001:
+        for factor, prefix in ((1e6, "u"), (1e9, "n")):
+            if magnitude * factor >= 1:
+                return f"{value * factor:.3g} {prefix}"
     if magnitude >= 100:
         return f"{value:,.0f}"
     if magnitude >= 10:

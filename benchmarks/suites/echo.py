@@ -36,7 +36,9 @@ class Echo(Suite):
         Column("p99.9 us", "p999_us"),
     )
     costs = ("cpu_us", "p99_us")
-    chart = Chart("dots", "Echo: server CPU for a request", "x raw C", "cpu_us", against=RAW_C)
+    chart = Chart(
+        "dots", "Echo: server CPU for a request", "x raw C", "cpu_us", log=True, against=RAW_C
+    )
 
     _cases: ClassVar[dict[str, tuple[int, int]]] = {
         case_name(connections, kib): (connections, kib)

@@ -33,8 +33,8 @@ class Memory(Suite):
     text = (
         "Growth of resident memory for each task, its coroutine included (which is the same for "
         "all and about half of TonIO's figure), and for each connection of an echo server that "
-        "waits for its first byte (those in Rust and Go have a buffer of 64 KiB for each). What "
-        "the kernel needs for a connection is not in it."
+        "waits for its first byte (the server in Rust has a buffer of 64 KiB for each). What the "
+        "kernel needs for a connection is not in it."
     )
     columns = (Column("bytes for each", "bytes"),)
     one_table = True

@@ -26,8 +26,8 @@ class Startup(Suite):
     text = (
         "*First* is the first run of a process, *later* the median of the following ones (Rust "
         "TonIO has none, its runtime starts once in a process). In the second table tasks still "
-        "wait for an event when the main task has "
-        "ended; *stop* is how long the runtime takes to dispose of them."
+        "wait for an event when the main task has ended; *stop* is how long the runtime takes to "
+        "dispose of them."
     )
     columns = (
         Column("import ms", "import_ms"),

@@ -40,6 +40,9 @@ class Timers(Suite):
     def case_title(self, case: str) -> str:  # noqa: ARG002
         return f"{self.settings.timers:,} pending time limits"
 
+    def rounds(self, case: str) -> int:  # noqa: ARG002
+        return self.settings.minor_rounds
+
     def contenders(self, case: str) -> Sequence[Contender]:  # noqa: ARG002
         return without(every_library(), TONIO_2, RUST_2)
 
