@@ -3,6 +3,24 @@
 
 Support support;
 
+PyObject *
+support_call_surely(PyObject *function, PyObject *argument)
+{
+    PyObject *struck = NULL;
+
+    for (int attempts = 0; attempts < 3; attempts++) {
+        PyObject *result = argument == NULL ? PyObject_CallNoArgs(function)
+                                            : PyObject_CallOneArg(function, argument);
+        if (result != NULL) {
+            Py_DECREF(result);
+            break;
+        }
+        PyObject *error = PyErr_GetRaisedException();
+        Py_XSETREF(struck, error);
+    }
+    return struck;
+}
+
 int
 support_module_init(PyObject *Py_UNUSED(module))
 {
@@ -20,6 +38,7 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.is_main_thread, "is_main_thread"},
         {&support.make_generators, "Generators"},
         {&support.may_be_woken, "may_be_woken"},
+        {&support.restore_interrupt, "restore_interrupt"},
         {&support.start_joinable_thread, "start_joinable_thread"},
     };
     PyObject *source = PyImport_ImportModule("tonio._support");
@@ -35,6 +54,12 @@ support_module_init(PyObject *Py_UNUSED(module))
         }
     }
     Py_DECREF(source);
+    support.get_asyncgen_hooks = Py_XNewRef(PySys_GetObject("get_asyncgen_hooks"));
+    support.set_asyncgen_hooks = Py_XNewRef(PySys_GetObject("set_asyncgen_hooks"));
+    if (support.get_asyncgen_hooks == NULL || support.set_asyncgen_hooks == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "lost sys.set_asyncgen_hooks");
+        return -1;
+    }
     const struct {
         PyObject **place;
         const char *name;
@@ -42,7 +67,7 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.name_asyncio_future, "_asyncio_future_blocking"},
         {&support.name_close, "close"},
         {&support.name_close_all, "close_all"},
-        {&support.name_install, "install"},
+        {&support.name_hooks, "hooks"},
         {&support.name_join, "join"},
         {&support.name_throw, "throw"},
     };

@@ -18,10 +18,13 @@ typedef struct Support {
     PyObject *enter_thread;     /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;
     PyObject *is_main_thread;
+    PyObject *restore_interrupt;
+    PyObject *get_asyncgen_hooks; /* of the module sys */
+    PyObject *set_asyncgen_hooks;
     PyObject *make_generators; /* looks after the asynchronous generators of a run */
     PyObject *may_be_woken;    /* might a signal handler or another thread wake a task? */
     PyObject *name_close_all;
-    PyObject *name_install;
+    PyObject *name_hooks;
     PyObject *start_joinable_thread; /* of the module _thread */
     PyObject *name_asyncio_future;
     PyObject *name_close;
@@ -30,6 +33,10 @@ typedef struct Support {
 } Support;
 
 extern Support support;
+
+/* Calls what must be done whatever happens. An exception of a signal handler, or an interruption of the thread, may come before
+ * or in the midst of it: then it is called again. Returns that exception (new reference), or NULL. Attached. */
+PyObject *support_call_surely(PyObject *function, PyObject *argument);
 
 int support_module_init(PyObject *module);
 

@@ -199,7 +199,7 @@ pool_make_call(BlockingPool *pool, Call call)
             handle = NULL;
         }
         mutex_unlock(&pool->mutex);
-        thread_join(handle); /* it has left already */
+        thread_join(pool->runtime, handle); /* it has left already */
     }
     return 0;
 }
@@ -449,15 +449,16 @@ pool_thread(void *argument)
 {
     PoolThread *self = argument;
     BlockingPool *pool = self->pool;
+    Runtime *runtime = pool->runtime;
     PyObject *before = NULL;
     BlockingJob *job;
 
-    pool_runtime = pool->runtime;
+    pool_runtime = runtime;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
     while ((job = thread_next_job(self)) != NULL) {
         job_run(self, job);
-        scheduler_breathe(pool->runtime);
+        scheduler_breathe(runtime);
     }
     pool_runtime = NULL;
 
@@ -475,7 +476,7 @@ pool_thread(void *argument)
     }
     slot_leave(self); /* last: without a used slot the pool may be gone */
     mutex_unlock(&pool->mutex);
-    thread_join(before);
+    thread_join(runtime, before);
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
@@ -527,9 +528,9 @@ blocking_pool_close(BlockingPool *pool)
             sched_yield();
             Py_END_ALLOW_THREADS
         }
-        thread_join(thread);
+        thread_join(pool->runtime, thread);
     }
-    thread_join(pool->leaver);
+    thread_join(pool->runtime, pool->leaver);
     pool->leaver = NULL;
     while (pool->slots != NULL) {
         PoolThread *slot = pool->slots;

@@ -51,8 +51,6 @@ static PyMethodDef interrupted_def = {"interrupt", interrupted, METH_VARARGS, NU
 int
 signals_begin(Runtime *runtime, SignalState *state)
 {
-    PyObject *handler;
-
     *state = (SignalState){NULL, -1, false};
     if (!runtime->on_main_thread) {
         return 0;
@@ -66,26 +64,26 @@ signals_begin(Runtime *runtime, SignalState *state)
     atomic_store_explicit(&main_thread_runtime, runtime, memory_order_relaxed);
     state->old_fd = PySignal_SetWakeupFd(fd);
     state->fd_set = true;
-    handler = PyCFunction_New(&interrupted_def, NULL);
-    if (handler == NULL) {
+    state->handler = PyCFunction_New(&interrupted_def, NULL);
+    if (state->handler == NULL) {
         return -1;
     }
-    state->restore = PyObject_CallFunction(support.install_interrupt, "N", handler);
-    return state->restore == NULL ? -1 : 0;
+    PyObject *result = PyObject_CallOneArg(support.install_interrupt, state->handler);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 void
-signals_end(SignalState *state)
+signals_end(Runtime *runtime, SignalState *state)
 {
     PyObject *error = PyErr_GetRaisedException();
 
-    if (state->restore != NULL) {
-        PyObject *result = PyObject_CallNoArgs(state->restore);
-        if (result == NULL) {
-            error_report_current("while restoring the handler of SIGINT");
+    if (state->handler != NULL) {
+        PyObject *struck = support_call_surely(support.restore_interrupt, state->handler);
+        if (struck != NULL) {
+            runtime_interrupt(runtime, struck);
         }
-        Py_XDECREF(result);
-        Py_CLEAR(state->restore);
+        Py_CLEAR(state->handler);
     }
     if (state->fd_set) {
         PySignal_SetWakeupFd(state->old_fd);

@@ -49,6 +49,20 @@ worker_destroy(Worker *worker)
     Py_CLEAR(worker->stop_iteration);
 }
 
+/* Gives the thread its hooks for asynchronous generators: a tuple (stolen), or NULL with an exception set. */
+static void
+hooks_set(PyObject *hooks)
+{
+    PyObject *result =
+        hooks == NULL ? NULL : PyObject_Call(support.set_asyncgen_hooks, hooks, NULL);
+
+    if (result == NULL) {
+        error_report_current("while setting the hooks for asynchronous generators");
+    }
+    Py_XDECREF(result);
+    Py_XDECREF(hooks);
+}
+
 void
 worker_main(Worker *worker)
 {
@@ -60,18 +74,11 @@ worker_main(Worker *worker)
     if (PyContext_Enter(worker->context) < 0) {
         error_report_current("while entering a worker's context");
     }
-    PyObject *restore =
-        PyObject_CallMethodNoArgs(worker->runtime->generators, support.name_install);
-    if (restore == NULL) {
-        error_report_current("while setting the hooks for asynchronous generators");
-    }
+    /* All of this is C code, in which no signal handler runs. */
+    PyObject *hooks = PyObject_CallNoArgs(support.get_asyncgen_hooks);
+    hooks_set(PyObject_GetAttr(worker->runtime->generators, support.name_hooks));
     scheduler_run_worker(worker);
-    PyObject *restored = restore == NULL ? NULL : PyObject_CallNoArgs(restore);
-    if (restore != NULL && restored == NULL) {
-        error_report_current("while restoring the hooks for asynchronous generators");
-    }
-    Py_XDECREF(restored);
-    Py_XDECREF(restore);
+    hooks_set(hooks);
     if (PyContext_Exit(worker->context) < 0) {
         error_report_current("while leaving a worker's context");
     }
@@ -166,7 +173,7 @@ workers_join(Runtime *runtime)
     for (int i = 1; i < runtime->worker_count; i++) {
         Worker *worker = &runtime->workers[i];
         /* a worker is started by one with a lower number, which has been joined: so the handle is there */
-        thread_join(worker->thread);
+        thread_join(runtime, worker->thread);
         worker->thread = NULL;
         /* relaxed: joined */
         atomic_fetch_add_explicit(&first->spawned,
