@@ -525,6 +525,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         /* release: who finds it and looks the runtime up finds the main task */
         atomic_store_explicit(serial, runtime->serial, memory_order_release);
         runtime_start_task(runtime, task);
+        blocking_enter_run(runtime);
         worker_main(&runtime->workers[0]);
         atomic_store_explicit(serial, 0, memory_order_relaxed);
         if (runtime_is_forked(runtime)) {
@@ -535,6 +536,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         }
         workers_join(runtime);
         generators_end(runtime);
+        blocking_leave_run(); /* before visitors are waited for */
         runtime_end(runtime);
         signals_end(runtime, &signals);
         outcome = runtime_outcome(runtime);
