@@ -3,6 +3,24 @@
 
 Support support;
 
+PyObject *
+support_call_surely(PyObject *function, PyObject *argument)
+{
+    PyObject *struck = NULL;
+
+    for (int attempts = 0; attempts < 3; attempts++) {
+        PyObject *result = argument == NULL ? PyObject_CallNoArgs(function)
+                                            : PyObject_CallOneArg(function, argument);
+        if (result != NULL) {
+            Py_DECREF(result);
+            break;
+        }
+        PyObject *error = PyErr_GetRaisedException();
+        Py_XSETREF(struck, error);
+    }
+    return struck;
+}
+
 int
 support_module_init(PyObject *Py_UNUSED(module))
 {
@@ -20,6 +38,7 @@ support_module_init(PyObject *Py_UNUSED(module))
         {&support.is_main_thread, "is_main_thread"},
         {&support.make_generators, "Generators"},
         {&support.may_be_woken, "may_be_woken"},
+        {&support.restore_interrupt, "restore_interrupt"},
         {&support.start_joinable_thread, "start_joinable_thread"},
     };
     PyObject *source = PyImport_ImportModule("tonio._support");

@@ -18,6 +18,7 @@ typedef struct Support {
     PyObject *enter_thread;     /* makes the calling thread known to `threading` */
     PyObject *install_interrupt;
     PyObject *is_main_thread;
+    PyObject *restore_interrupt;
     PyObject *make_generators; /* looks after the asynchronous generators of a run */
     PyObject *may_be_woken;    /* might a signal handler or another thread wake a task? */
     PyObject *name_begun;
@@ -31,6 +32,10 @@ typedef struct Support {
 } Support;
 
 extern Support support;
+
+/* Calls what must be done whatever happens. An exception of a signal handler, or an interruption of the thread, may come before
+ * or in the midst of it: then it is called again. Returns that exception (new reference), or NULL. Attached. */
+PyObject *support_call_surely(PyObject *function, PyObject *argument);
 
 int support_module_init(PyObject *module);
 

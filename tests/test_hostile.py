@@ -12,8 +12,6 @@ from time import monotonic, sleep
 
 import pytest
 
-import tonio  # noqa: F401 - brings the build up to date, once for all programs
-
 sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 import corpus
 

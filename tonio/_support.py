@@ -27,6 +27,7 @@ __all__ = [
     "install_interrupt",
     "is_main_thread",
     "may_be_woken",
+    "restore_interrupt",
     "start_joinable_thread",
 ]
 
@@ -59,20 +60,16 @@ def is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def install_interrupt(handler: Callable[..., None]) -> Callable[[], None]:
-    """Makes `handler` what Ctrl-C calls; returns what undoes that.
+def install_interrupt(handler: Callable[..., None]) -> None:
+    """Makes `handler` what Ctrl-C calls. A handler that the program has set itself stays."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, handler)
 
-    A handler that the program has set itself stays.
-    """
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return breathe
-    signal.signal(signal.SIGINT, handler)
 
-    def restore() -> None:
-        if signal.getsignal(signal.SIGINT) is handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    return restore
+def restore_interrupt(handler: Callable[..., None]) -> None:
+    """Undoes that, if it was done."""
+    if signal.getsignal(signal.SIGINT) is handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def may_be_woken(threads: int) -> bool:
@@ -149,6 +146,7 @@ class Generators:
         self._spawn = spawn
         self._alive: dict[weakref.ref[AsyncGenerator[Any, Any]], None] = {}
         self._orphans: list[AsyncGenerator[Any, Any]] = []
+        self._left: list[AsyncGenerator[Any, Any]] = []
         self._closed = False
 
     def begun(self, generator: AsyncGenerator[Any, Any]) -> None:
@@ -178,12 +176,16 @@ class Generators:
 
     def close_all(self) -> Coroutine[Any, Any, None] | None:
         """What closes all that are left, or None; to be run when nothing else does."""
-        left = [generator for reference in list(self._alive) if (generator := reference())]
-        left += [self._orphans.pop() for _ in range(len(self._orphans))]
-        if not left:
+        # A signal handler may raise at any line, and then this is called again: in that case some
+        # are in the list twice, but none is in none.
+        orphans = self._orphans[:]
+        self._left += orphans
+        del self._orphans[: len(orphans)]
+        self._left += [generator for reference in list(self._alive) if (generator := reference())]
+        if not self._left:
             self._closed = True
             return None
-        return _close_each(left)
+        return _close_each(self._left)
 
 
 async def _close(generator: AsyncGenerator[Any, Any]) -> None:

@@ -80,6 +80,7 @@ def tonio_yield(options: Options) -> None:
         report({"port": plain.socket.getsockname()[1]})
         if options.context is None:
             yield net.serve_listeners(answer, [plain])
+            return
         yield net.serve_listeners(echo, [tls.TLSListener(plain, options.context)])
 
     tonio.run(serve(), threads=options.threads)

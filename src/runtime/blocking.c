@@ -57,8 +57,9 @@ struct PoolThread {
     uint64_t uses;         /* guarded by the pool's mutex: threads that have had this slot */
     PyThreadState *tstate; /* while `idle`, for who looks after its dropped references */
     unsigned long ident;
-    PyMutex interrupt; /* guards job and its `interrupted` */
+    PyMutex interrupt; /* guards job, its `interrupted`, and nested */
     BlockingJob *job;  /* borrowed */
+    Runtime *nested;   /* a runtime that the job runs on this thread */
 };
 
 struct BlockingPool {
@@ -76,6 +77,8 @@ struct BlockingPool {
     PyObject *
         leaver; /* owned: handle of the thread that left last; the next to leave joins it, or the end */
 };
+
+static _Thread_local PoolThread *own_slot; /* of the calling thread, if it is one of a pool's */
 
 static void pool_thread(void *argument);
 
@@ -199,7 +202,7 @@ pool_make_call(BlockingPool *pool, Call call)
             handle = NULL;
         }
         mutex_unlock(&pool->mutex);
-        thread_join(handle); /* it has left already */
+        thread_join(pool->runtime, handle); /* it has left already */
     }
     return 0;
 }
@@ -282,6 +285,59 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
     return NULL;
 }
 
+/* Interrupts the job, if the thread runs it; with NULL, any that was not interrupted before. Attached. */
+static void
+thread_interrupt(PoolThread *thread, BlockingJob *job)
+{
+    Runtime *nested = NULL;
+
+    PyMutex_Lock(&thread->interrupt);
+    if (thread->job != NULL && (job == NULL ? !thread->job->interrupted : thread->job == job)) {
+        thread->job->interrupted = true;
+        nested = thread->nested;
+        if (nested != NULL) {
+            runtime_visit(nested);
+        }
+        else {
+            PyThreadState_SetAsyncExc(thread->ident, error_type(ERROR_CANCELLED));
+        }
+    }
+    PyMutex_Unlock(&thread->interrupt);
+    if (nested != NULL) {
+        /* an exception out of the blue would only cancel the task that it hits, or be late to a thread that sleeps */
+        error_set_cancelled();
+        runtime_interrupt(nested, PyErr_GetRaisedException());
+        runtime_leave(nested);
+    }
+}
+
+void
+blocking_enter_run(Runtime *runtime)
+{
+    if (own_slot == NULL) {
+        return;
+    }
+    PyMutex_Lock(&own_slot->interrupt);
+    own_slot->nested = runtime;
+    PyMutex_Unlock(&own_slot->interrupt);
+    /* an interruption that came before that strikes here at the latest */
+    PyObject *nothing = PyObject_CallNoArgs(support.breathe);
+    if (nothing == NULL) {
+        runtime_interrupt(runtime, PyErr_GetRaisedException());
+    }
+    Py_XDECREF(nothing);
+}
+
+void
+blocking_leave_run(void)
+{
+    if (own_slot != NULL) {
+        PyMutex_Lock(&own_slot->interrupt);
+        own_slot->nested = NULL;
+        PyMutex_Unlock(&own_slot->interrupt);
+    }
+}
+
 void
 blocking_job_cancel(BlockingJob *job)
 {
@@ -304,12 +360,7 @@ blocking_job_cancel(BlockingJob *job)
         job_drop(job);
     }
     if (thread != NULL) {
-        PyMutex_Lock(&thread->interrupt);
-        if (thread->job == job) {
-            job->interrupted = true;
-            PyThreadState_SetAsyncExc(thread->ident, error_type(ERROR_CANCELLED));
-        }
-        PyMutex_Unlock(&thread->interrupt);
+        thread_interrupt(thread, job);
     }
 }
 
@@ -449,17 +500,20 @@ pool_thread(void *argument)
 {
     PoolThread *self = argument;
     BlockingPool *pool = self->pool;
+    Runtime *runtime = pool->runtime;
     PyObject *before = NULL;
     BlockingJob *job;
 
-    pool_runtime = pool->runtime;
+    pool_runtime = runtime;
+    own_slot = self;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
     while ((job = thread_next_job(self)) != NULL) {
         job_run(self, job);
-        scheduler_breathe(pool->runtime);
+        scheduler_breathe(runtime);
     }
     pool_runtime = NULL;
+    own_slot = NULL;
 
     mutex_lock(&pool->mutex);
     Call call = pool_call(pool); /* a job may have come since it was told to leave */
@@ -475,7 +529,7 @@ pool_thread(void *argument)
     }
     slot_leave(self); /* last: without a used slot the pool may be gone */
     mutex_unlock(&pool->mutex);
-    thread_join(before);
+    thread_join(runtime, before);
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
@@ -503,12 +557,7 @@ blocking_pool_close(BlockingPool *pool)
 
         /* `slots` only grows in front, and nothing grows any more */
         for (PoolThread *slot = pool->slots; slot != NULL; slot = slot->next) {
-            PyMutex_Lock(&slot->interrupt);
-            if (slot->job != NULL && !slot->job->interrupted) {
-                slot->job->interrupted = true;
-                PyThreadState_SetAsyncExc(slot->ident, error_type(ERROR_CANCELLED));
-            }
-            PyMutex_Unlock(&slot->interrupt);
+            thread_interrupt(slot, NULL);
             parker_unpark(&slot->parker);
             mutex_lock(&pool->mutex);
             left = left || slot->used;
@@ -527,9 +576,9 @@ blocking_pool_close(BlockingPool *pool)
             sched_yield();
             Py_END_ALLOW_THREADS
         }
-        thread_join(thread);
+        thread_join(pool->runtime, thread);
     }
-    thread_join(pool->leaver);
+    thread_join(pool->runtime, pool->leaver);
     pool->leaver = NULL;
     while (pool->slots != NULL) {
         PoolThread *slot = pool->slots;

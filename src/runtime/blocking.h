@@ -36,4 +36,9 @@ void blocking_pool_breathe(BlockingPool *pool);
 /* Are there jobs queued or running? */
 bool blocking_pool_is_busy(BlockingPool *pool);
 
+/* The calling thread begins and ends a run of its own. If it is a thread of a pool, the run is what is interrupted when the job
+ * is. The main task is there; between the two calls `runtime` waits for visitors. Attached. */
+void blocking_enter_run(Runtime *runtime);
+void blocking_leave_run(void);
+
 #endif

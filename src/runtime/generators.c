@@ -80,9 +80,13 @@ generators_end(Runtime *runtime)
             Py_DECREF(closing);
             return;
         }
+        if (closing == NULL) {
+            runtime_interrupt(runtime, PyErr_GetRaisedException()); /* a signal handler's */
+            continue;
+        }
         Completion completion = {generators_closed};
-        PyObject *runnable = closing == NULL ? NULL : runnable_claim(closing, "close_all()");
-        Py_XDECREF(closing);
+        PyObject *runnable = runnable_claim(closing, "close_all()");
+        Py_DECREF(closing);
         worker->swept = false;
         /* release: foreign threads that come now find everything in order */
         atomic_store_explicit(&runtime->phase, RUNTIME_RUNNING, memory_order_release);

@@ -510,7 +510,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
     Py_DECREF(is_main);
     if (signals_begin(runtime, &signals) < 0) {
         runnable_discard(coroutine);
-        signals_end(&signals);
+        signals_end(runtime, &signals);
         runtime_free(runtime);
         return NULL;
     }
@@ -532,23 +532,25 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         /* release: who finds it and looks the runtime up finds the main task */
         atomic_store_explicit(serial, runtime->serial, memory_order_release);
         runtime_start_task(runtime, task);
+        blocking_enter_run(runtime);
         worker_main(&runtime->workers[0]);
         atomic_store_explicit(serial, 0, memory_order_relaxed);
         if (runtime_is_forked(runtime)) {
             /* what other threads may have been changing is left alone */
-            signals_end(&signals);
+            signals_end(runtime, &signals);
             PyErr_SetString(PyExc_RuntimeError, runtime_forked_message);
             return NULL;
         }
         workers_join(runtime);
         generators_end(runtime);
+        blocking_leave_run(); /* before visitors are waited for */
         runtime_end(runtime);
-        signals_end(&signals);
+        signals_end(runtime, &signals);
         outcome = runtime_outcome(runtime);
     }
     else {
         runtime_end(runtime);
-        signals_end(&signals);
+        signals_end(runtime, &signals);
     }
     PyObject *error = PyErr_GetRaisedException();
     runtime_free(runtime);

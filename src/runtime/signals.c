@@ -14,8 +14,6 @@
 #include "errors.h"
 #include "support.h"
 
-#define RESTORE_ATTEMPTS 100
-
 static _Atomic(Runtime *)
     main_thread_runtime; /* what the SIGINT handler interrupts; written by the main thread */
 
@@ -53,8 +51,6 @@ static PyMethodDef interrupted_def = {"interrupt", interrupted, METH_VARARGS, NU
 int
 signals_begin(Runtime *runtime, SignalState *state)
 {
-    PyObject *handler;
-
     *state = (SignalState){NULL, -1, false};
     if (!runtime->on_main_thread) {
         return 0;
@@ -68,30 +64,27 @@ signals_begin(Runtime *runtime, SignalState *state)
     atomic_store_explicit(&main_thread_runtime, runtime, memory_order_relaxed);
     state->old_fd = PySignal_SetWakeupFd(fd);
     state->fd_set = true;
-    handler = PyCFunction_New(&interrupted_def, NULL);
-    if (handler == NULL) {
+    state->handler = PyCFunction_New(&interrupted_def, NULL);
+    if (state->handler == NULL) {
         return -1;
     }
-    state->restore = PyObject_CallFunction(support.install_interrupt, "N", handler);
-    return state->restore == NULL ? -1 : 0;
+    PyObject *result = PyObject_CallOneArg(support.install_interrupt, state->handler);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 void
-signals_end(SignalState *state)
+signals_end(Runtime *runtime, SignalState *state)
 {
     PyObject *error = PyErr_GetRaisedException();
 
-    /* The handler must not outlive the run: lack of memory, or an error of a handler that ran just then, is no reason. */
-    for (int attempt = 0; state->restore != NULL && attempt < RESTORE_ATTEMPTS; attempt++) {
-        PyObject *result = PyObject_CallNoArgs(state->restore);
-        if (result == NULL) {
-            error_report_current("while restoring the handler of SIGINT");
-            continue;
+    if (state->handler != NULL) {
+        PyObject *struck = support_call_surely(support.restore_interrupt, state->handler);
+        if (struck != NULL) {
+            runtime_interrupt(runtime, struck);
         }
-        Py_DECREF(result);
-        Py_CLEAR(state->restore);
+        Py_CLEAR(state->handler);
     }
-    Py_CLEAR(state->restore);
     if (state->fd_set) {
         PySignal_SetWakeupFd(state->old_fd);
         atomic_store_explicit(&main_thread_runtime, NULL, memory_order_relaxed);

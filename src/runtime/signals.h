@@ -5,7 +5,7 @@
 #include "runtime/runtime.h"
 
 typedef struct SignalState {
-    PyObject *restore; /* owned: puts the old handler back; NULL: nothing to do */
+    PyObject *handler; /* owned: that for SIGINT; NULL: nothing to put back */
     int old_fd;
     bool fd_set;
 } SignalState;
@@ -13,7 +13,7 @@ typedef struct SignalState {
 /* Before the run, on the thread that called it. -1 with an exception set; signals_end is called all the same. */
 int signals_begin(Runtime *runtime, SignalState *state);
 
-/* After it: everything is as it was before. */
-void signals_end(SignalState *state);
+/* After it: everything is as it was before. What a signal handler of the program's raises meanwhile interrupts the run. */
+void signals_end(Runtime *runtime, SignalState *state);
 
 #endif

@@ -68,20 +68,16 @@ thread_start(const char *name, void (*body)(void *argument), void *argument)
 }
 
 void
-thread_join(PyObject *handle)
+thread_join(Runtime *runtime, PyObject *handle)
 {
     PyObject *result = NULL;
 
-    if (handle == NULL) {
-        return;
-    }
-    /* The thread uses what is freed after this: an error, of memory or of a signal handler, does not end the waiting. */
-    while (result == NULL) {
+    while (handle != NULL && result == NULL) {
         result = PyObject_CallMethodNoArgs(handle, support.name_join);
         if (result == NULL) {
-            error_report_current("while waiting for a thread of the runtime");
+            runtime_interrupt(runtime, PyErr_GetRaisedException());
         }
     }
-    Py_DECREF(result);
-    Py_DECREF(handle);
+    Py_XDECREF(result);
+    Py_XDECREF(handle);
 }

@@ -164,7 +164,7 @@ workers_join(Runtime *runtime)
     for (int i = 1; i < runtime->worker_count; i++) {
         Worker *worker = &runtime->workers[i];
         /* a worker is started by one with a lower number, which has been joined: so the handle is there */
-        thread_join(worker->thread);
+        thread_join(runtime, worker->thread);
         worker->thread = NULL;
         /* relaxed: joined */
         atomic_fetch_add_explicit(&first->spawned,

@@ -12,6 +12,8 @@ import times
 import tracing
 from program import Hostile
 
+import tonio  # noqa: F401 - brings the build up to date, before several programs would
+
 TOPICS = (
     fork, exits, coroutines, finalisers, objects, misuse, tracing, signals, times, environment,
 )  # fmt: skip

@@ -288,4 +288,22 @@ PROGRAMS = [
         """,
         prints="True ['in its own time']\nworks",
     ),
+    Hostile(
+        "jobs_interrupted_wherever_their_own_run_is",
+        """
+        async def long():
+            try:
+                await tonio.spawn(give(1), give(2))
+                await tonio.sleep(100)
+            finally:
+                await give(3)
+        async def program():
+            for n in range(400):
+                async with tonio.scope(timeout=n * 5e-6):
+                    await tonio.spawn_blocking(lambda: tonio.run(long(), threads=2))
+            return await works()
+        print(run(program()))
+        """,
+        flags=("-W", "ignore::RuntimeWarning"),
+    ),
 ]

@@ -189,4 +189,45 @@ PROGRAMS = [
         print(run(program()))
         """,
     ),
+    Hostile(
+        "handler_that_exits_while_a_job_holds_up_the_end",
+        """
+        signal.signal(signal.SIGALRM, lambda *_: sys.exit(6))
+        async def program():
+            tonio.spawn_blocking(time.sleep, 0.3)
+            await tonio.sleep(0.02)
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+        run(program())
+        """,
+        prints="",
+        status=6,
+    ),
+    Hostile(
+        "handler_that_exits_while_a_run_begins_or_ends",
+        """
+        signal.signal(signal.SIGALRM, lambda *_: sys.exit(6))
+        async def program():
+            await tonio.spawn(*[give(n) for n in range(20)])
+            await tonio.spawn_blocking(int)
+        exits = 0
+        hooks = sys.get_asyncgen_hooks()
+        for n in range(400):
+            coroutine = program()
+            try:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 1e-6 + n * 3e-6)
+                    run(coroutine)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except SystemExit:
+                exits += 1
+            coroutine.close()
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert sys.get_asyncgen_hooks() == hooks
+            assert signal.set_wakeup_fd(-1) == -1
+        print(exits > 100)
+        """,
+        flags=("-W", "ignore::RuntimeWarning"),
+        prints="True",
+    ),
 ]
