@@ -99,8 +99,9 @@ async def test_wrong_arguments() -> None:
         socket.getaddrinfo("\u00fc" * 100, 80)
     with pytest.raises(OverflowError):
         socket.getnameinfo(("127.0.0.1", 65536), 0)
-    with pytest.raises(socket.gaierror):
-        await socket.getnameinfo(("localhost", 80), 0)
+    for no_number in ("localhost", "", "<broadcast>"):
+        with pytest.raises(socket.gaierror):
+            await socket.getnameinfo((no_number, 80), 0)
 
 
 @both

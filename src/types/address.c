@@ -411,8 +411,8 @@ packet_from_object(PyObject *object, const char *function, Address *address,
                      "AF_PACKET",
                      object);
     }
-    if (interface_index(PyTuple_GET_ITEM(object, 0), false, &ll->sll_ifindex) < 0 ||
-        whole_numbers(object, function, 1, 3, names, most, numbers) < 0) {
+    if (whole_numbers(object, function, 1, 3, names, most, numbers) < 0 ||
+        interface_index(PyTuple_GET_ITEM(object, 0), false, &ll->sll_ifindex) < 0) {
         return ADDRESS_ERROR;
     }
     ll->sll_family = AF_PACKET;

@@ -247,9 +247,11 @@ getnameinfo_(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
     }
     int family = strchr(host, ':') != NULL || PyTuple_GET_SIZE(args[0]) > 2 ? AF_INET6 : AF_INET;
     result = address_from_object(family, 0, args[0], function, &address, &unused);
-    if (result == ADDRESS_NAME) {
-        /* the answer would be about one of perhaps several addresses */
-        lookup_release(unused);
+    if (result == ADDRESS_NAME || (result == ADDRESS_OK && (*host == '\0' || *host == '<'))) {
+        /* the answer would be about one of perhaps several addresses; '' and '<broadcast>' are none */
+        if (unused != NULL) {
+            lookup_release(unused);
+        }
         lookup_set_error_code(EAI_NONAME, 0);
         return NULL;
     }
