@@ -41,6 +41,10 @@ stress: build ## closes, cancellations, bad clients, restarts by the hundred tho
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest --timeout 900 tests/test_scope_programs.py
 
+.PHONY: test-fuzz-long
+test-fuzz-long: build ## compare sockets with the standard module's, 20000 examples per test (many minutes)
+	TONIO_EXAMPLES=20000 $(PYTHON) -m pytest --timeout 7200 tests/test_fuzz_net.py
+
 .PHONY: test-races
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
 	$(PYTHON) tests/stress/cancel_races.py 1000000

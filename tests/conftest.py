@@ -14,13 +14,15 @@ from helpers import Unraisables, open_descriptors, threads_of_process, wait_unti
 
 # pytest-timeout fails a test after the limit in pyproject.toml and shows all stacks. It needs the
 # main thread to run Python code; when even that hangs, this ends the process.
-HANGING_SECONDS = 60.0
+HANGING_SECONDS = 60.0  # or more, for who has set a longer limit
 
 _stderr: IO[bytes] | None = None
+_hanging_seconds = HANGING_SECONDS
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    global _stderr
+    global _stderr, _hanging_seconds
+    _hanging_seconds = max(HANGING_SECONDS, 2 * (config.getoption("timeout") or 0))
     notation.configure(config)
     _stderr = os.fdopen(os.dup(2), "wb", buffering=0)
 
@@ -51,7 +53,7 @@ def pytest_runtest_protocol(
     assert _stderr is not None
     # A collection takes longer than most tests: one for all variants of a function.
     item.stash[collects] = nextitem is None or _function(item) != _function(nextitem)
-    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=_stderr)
+    faulthandler.dump_traceback_later(_hanging_seconds, exit=True, file=_stderr)
     try:
         return (yield)
     finally:
