@@ -51,6 +51,10 @@ test-scopes-long: build ## 2000 generated programs of scopes in each notation (m
 test-models: build ## 2000 sequences of steps with each lock and channel, compared with models (minutes)
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest -v --timeout 1800 --durations 0 tests/test_models.py
 
+.PHONY: test-fuzz-long
+test-fuzz-long: build ## compare sockets with the standard module's, 20000 examples per test (many minutes)
+	TONIO_EXAMPLES=20000 $(PYTHON) -m pytest --timeout 7200 tests/test_fuzz_net.py
+
 .PHONY: test-races
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
 	$(PYTHON) tests/stress/cancel_races.py 1000000
