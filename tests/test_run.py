@@ -7,7 +7,7 @@ import sysconfig
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import sleep, thread_time
+from time import perf_counter, sleep, thread_time
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from helpers import (
 from notation import NOTATIONS, both
 
 import tonio.colored as tonio
+from tonio.colored.net import socket
 from tonio.exceptions import CancelledError, TaskCancelled
 
 # --- what comes of a run ----------------------------------------------------------------------
@@ -949,3 +950,30 @@ def test_signal_settings_are_as_before_after_a_run(threads: int) -> None:
         signal.set_wakeup_fd(before)
         os.close(reading)
         os.close(writing)
+
+
+def test_input_is_not_kept_waiting_by_tasks_that_compute() -> None:
+    """On one thread: the poller is asked after each of their turns, if those are long."""
+    turns = [0]
+    delays: list[int] = []
+
+    def hog() -> Any:
+        while len(delays) < 5:
+            end = perf_counter() + 0.001
+            while perf_counter() < end:
+                pass
+            turns[0] += 1
+            yield
+
+    def program() -> Any:
+        left, right = socket.socketpair()
+        with left, right:
+            tonio.spawn.without_tracking(hog())
+            while len(delays) < 5:
+                sent = tonio.spawn_blocking(lambda: (os.write(right.fileno(), b"x"), turns[0])[1])
+                yield left.recv(1)
+                after = turns[0]
+                delays.append(after - (yield sent))
+
+    tonio.run(program(), threads=1)
+    assert max(delays) <= 10, "it was 61 once"

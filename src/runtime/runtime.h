@@ -19,7 +19,7 @@ typedef struct BlockingPool BlockingPool;
 
 /* Operations that finish at once before a task gives way to others. */
 #define TASK_BUDGET 128
-/* Task runs between two looks at the outside (inject queue first, poller, timers, the interpreter's requests). */
+/* Most task runs between two looks at the outside (inject queue first, poller, timers, the interpreter's requests). */
 #define WORKER_TICK 61
 /* Woken tasks in a row that may pass the run queue by through the slot. */
 #define WORKER_SLOT_STREAK 16
@@ -44,6 +44,8 @@ struct Worker {
     uint64_t perturbation; /* owner: random numbers of a seeded run (perturb.h); 0: it is none */
     uint32_t slot_streak;  /* owner */
     uint32_t tick;         /* owner: task runs */
+    uint32_t until_tick;   /* owner: task runs until it thinks of the outside */
+    uint32_t watchful;     /* owner: for so many runs more it looks at the clock after each */
     uint32_t period_tick;  /* owner: `tick` when the present measuring period began */
     uint64_t period_start; /* owner: nanoseconds */
     _Atomic uint32_t

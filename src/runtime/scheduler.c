@@ -1,7 +1,7 @@
 /* Scheduler: which worker runs what, who sleeps, who is woken.
  *
  * A worker takes the task in its slot (woken last, its data is hot), then the oldest of its run queue, then one of the
- * inject queue; every WORKER_TICK runs it looks at the outside first. With nothing to run it detaches from the
+ * inject queue; every WORKER_TICK runs, or earlier if those are long, it looks at the outside first. With nothing to run it detaches from the
  * interpreter, searches (inject queue, driver, other workers' queues) and parks: one parked worker sleeps in
  * the driver, the others on their futex.
  *
@@ -37,8 +37,10 @@
 #define WATCH_QUIET_LOOKS 50 /* looks without any movement before it retires */
 #define BREATH_INTERVAL                                                                            \
     50000u /* microseconds between two looks for references dropped by foreign threads */
-#define SURPLUS_NS 100000u /* a backlog worth this much wakes a searcher */
-#define STEAL_NS 20000u    /* a backlog worth this much is worth stealing from */
+#define LOOK_NS 500000u /* a busy worker looks at the outside after so long, or WORKER_TICK runs */
+#define WATCHFUL_RUNS 1000u /* so many runs after a long one it looks at the clock each time */
+#define SURPLUS_NS 100000u  /* a backlog worth this much wakes a searcher */
+#define STEAL_NS 20000u     /* a backlog worth this much is worth stealing from */
 
 _Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
 
@@ -795,13 +797,37 @@ worker_attend(Worker *worker)
     }
 }
 
-/* Every WORKER_TICK runs. Attached. */
+/* Is it time to look at the outside? After WORKER_TICK runs, which are mostly short; but while there are long ones the clock is
+ * looked at after each run, so that a look is never put off for much more than LOOK_NS and one run. */
+static bool
+worker_is_due(Worker *worker, uint64_t now)
+{
+    uint32_t runs = worker->tick - worker->period_tick;
+
+    if (now - worker->period_start > LOOK_NS) {
+        worker->watchful = WATCHFUL_RUNS;
+    }
+    else if (worker->watchful > 0) {
+        worker->watchful--;
+        if (runs < WORKER_TICK) {
+            worker->until_tick = 1;
+            return false;
+        }
+    }
+    worker->until_tick = worker->watchful > 0 ? 1 : WORKER_TICK;
+    return true;
+}
+
+/* Looks at the outside, if it is time to. Attached. */
 static void
 worker_tick(Worker *worker)
 {
     uint64_t now = clock_now_ns();
 
-    worker_measure(worker, now, WORKER_TICK / 2);
+    if (!worker_is_due(worker, now)) {
+        return;
+    }
+    worker_measure(worker, now, 1);
     worker_look_outside(worker);
     if (now / 1000 >= worker->next_breath) {
         worker->next_breath = now / 1000 + BREATH_INTERVAL;
@@ -851,7 +877,8 @@ worker_next(Worker *worker)
 {
     Task *task;
 
-    if (++worker->tick % WORKER_TICK == 0) {
+    worker->tick++;
+    if (--worker->until_tick == 0) {
         worker_tick(worker);
         task = inject_take(worker);
         if (task != NULL) {

@@ -22,6 +22,7 @@ worker_init(Worker *worker, Runtime *runtime, int id)
     run_queue_init(&worker->queue);
     worker->runtime = runtime;
     worker->id = id;
+    worker->until_tick = WORKER_TICK;
     inject_queue_init(&worker->pinned);
     worker->random = (uint32_t)id * 2654435769u + 12345u;
     worker->context = PyContext_CopyCurrent();
