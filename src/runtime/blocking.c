@@ -452,19 +452,19 @@ pool_thread(void *argument)
     pool_runtime = pool->runtime;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
-    while ((job = thread_next_job(self)) != NULL) {
-        job_run(self, job);
-        scheduler_breathe(pool->runtime);
+    for (;;) {
+        while ((job = thread_next_job(self)) != NULL) {
+            job_run(self, job);
+            scheduler_breathe(pool->runtime);
+        }
+        /* A job may have come since it was told to leave: whoever queued it counts on this thread. */
+        mutex_lock(&pool->mutex);
+        if (list_is_empty(&pool->queue)) {
+            break;
+        }
+        mutex_unlock(&pool->mutex);
     }
     pool_runtime = NULL;
-
-    mutex_lock(&pool->mutex);
-    Call call = pool_call(pool); /* a job may have come since it was told to leave */
-    mutex_unlock(&pool->mutex);
-    if (pool_make_call(pool, call) < 0) {
-        error_report_current("while starting a thread of the blocking pool");
-    }
-    mutex_lock(&pool->mutex);
     if (self->thread != NULL) {
         before = pool->leaver;
         pool->leaver = self->thread;
