@@ -233,6 +233,10 @@ bool runtime_has_interrupt(Runtime *runtime);
  * handler: the main task is cancelled, and `run` raises it. Attached. */
 void runtime_interrupt(Runtime *runtime, PyObject *error);
 
+/* The current exception came while a worker did something for the runtime that lets signal handlers run: one of theirs
+ * interrupts the run; if it was lack of memory the run goes on, and the worker tries again. Attached. */
+void runtime_housekeeping_failed(Runtime *runtime);
+
 /* Frees the slabs (task.c). */
 void task_slabs_free(Runtime *runtime);
 

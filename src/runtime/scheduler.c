@@ -730,7 +730,8 @@ worker_look_for_deadlock(Worker *worker)
         }
     }
     else if (woken == NULL) {
-        runtime_interrupt(worker->runtime, PyErr_GetRaisedException()); /* a signal handler's */
+        worker->looked_for_deadlock = false;
+        runtime_housekeeping_failed(worker->runtime);
     }
     Py_XDECREF(woken);
 }
@@ -744,7 +745,7 @@ worker_attend(Worker *worker)
     PyObject *result = PyObject_CallNoArgs(support.breathe);
 
     if (result == NULL) {
-        runtime_interrupt(runtime, PyErr_GetRaisedException());
+        runtime_housekeeping_failed(runtime);
     }
     Py_XDECREF(result);
     if (worker->count_strangers) {

@@ -144,7 +144,7 @@ runtime_has_strangers(Runtime *runtime)
         Py_DECREF(count);
     }
     if (PyErr_Occurred()) {
-        runtime_interrupt(runtime, PyErr_GetRaisedException()); /* a signal handler's */
+        runtime_housekeeping_failed(runtime);
     }
     return strangers;
 }
