@@ -219,6 +219,13 @@ async def test_threads_that_leave_at_once_lose_no_job() -> None:
         assert await tonio.spawn_blocking(abs, -1) == 1
 
 
+@both(blocking_threadpool_size=1, blocking_threadpool_idle_ttl=0.0003)
+async def test_the_only_thread_takes_a_job_that_comes_while_it_leaves() -> None:
+    for i in range(1000):
+        assert await tonio.spawn_blocking(abs, -i) == i
+        await tonio.sleep(0.0001 + 0.00001 * (i % 60))
+
+
 @both
 def test_threads_of_the_pool_end_with_the_run(threads: int) -> None:
     async def main() -> None:

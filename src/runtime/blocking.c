@@ -508,20 +508,20 @@ pool_thread(void *argument)
     own_slot = self;
     self->tstate = PyThreadState_Get();
     self->ident = PyThread_get_thread_ident();
-    while ((job = thread_next_job(self)) != NULL) {
-        job_run(self, job);
-        scheduler_breathe(runtime);
+    for (;;) {
+        while ((job = thread_next_job(self)) != NULL) {
+            job_run(self, job);
+            scheduler_breathe(runtime);
+        }
+        /* A job may have come since it was told to leave: whoever queued it counts on this thread. */
+        mutex_lock(&pool->mutex);
+        if (list_is_empty(&pool->queue)) {
+            break;
+        }
+        mutex_unlock(&pool->mutex);
     }
     pool_runtime = NULL;
     own_slot = NULL;
-
-    mutex_lock(&pool->mutex);
-    Call call = pool_call(pool); /* a job may have come since it was told to leave */
-    mutex_unlock(&pool->mutex);
-    if (pool_make_call(pool, call) < 0) {
-        error_report_current("while starting a thread of the blocking pool");
-    }
-    mutex_lock(&pool->mutex);
     if (self->thread != NULL) {
         before = pool->leaver;
         pool->leaver = self->thread;
@@ -529,7 +529,7 @@ pool_thread(void *argument)
     }
     slot_leave(self); /* last: without a used slot the pool may be gone */
     mutex_unlock(&pool->mutex);
-    thread_join(runtime, before);
+    thread_join(NULL, before); /* the runtime may be gone, too */
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------- */

@@ -176,6 +176,17 @@ runtime_interrupt(Runtime *runtime, PyObject *error)
     Py_XDECREF(unused);
 }
 
+void
+runtime_housekeeping_failed(Runtime *runtime)
+{
+    if (PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        error_report_current("while a worker attended to the interpreter: it tries again");
+    }
+    else {
+        runtime_interrupt(runtime, PyErr_GetRaisedException());
+    }
+}
+
 bool
 runtime_stop(Runtime *runtime)
 {

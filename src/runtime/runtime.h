@@ -21,6 +21,8 @@ typedef struct BlockingPool BlockingPool;
 #define TASK_BUDGET 128
 /* Most task runs between two looks at the outside (inject queue first, poller, timers, the interpreter's requests). */
 #define WORKER_TICK 61
+/* For so many runs after a long one, and at first, a worker looks at the clock after each. */
+#define WATCHFUL_RUNS 1000u
 /* Woken tasks in a row that may pass the run queue by through the slot. */
 #define WORKER_SLOT_STREAK 16
 
@@ -240,6 +242,10 @@ bool runtime_has_interrupt(Runtime *runtime);
 /* SystemExit, KeyboardInterrupt and their like (stolen) from a task nobody waits for in this sense, or from a signal
  * handler: the main task is cancelled, and `run` raises it. Attached. */
 void runtime_interrupt(Runtime *runtime, PyObject *error);
+
+/* The current exception came while a worker did something for the runtime that lets signal handlers run: one of theirs
+ * interrupts the run; if it was lack of memory the run goes on, and the worker tries again. Attached. */
+void runtime_housekeeping_failed(Runtime *runtime);
 
 /* Frees the slabs (task.c). */
 void task_slabs_free(Runtime *runtime);

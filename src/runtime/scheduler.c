@@ -38,9 +38,8 @@
 #define BREATH_INTERVAL                                                                            \
     50000u /* microseconds between two looks for references dropped by foreign threads */
 #define LOOK_NS 500000u /* a busy worker looks at the outside after so long, or WORKER_TICK runs */
-#define WATCHFUL_RUNS 1000u /* so many runs after a long one it looks at the clock each time */
-#define SURPLUS_NS 100000u  /* a backlog worth this much wakes a searcher */
-#define STEAL_NS 20000u     /* a backlog worth this much is worth stealing from */
+#define SURPLUS_NS 100000u /* a backlog worth this much wakes a searcher */
+#define STEAL_NS 20000u    /* a backlog worth this much is worth stealing from */
 
 _Thread_local Worker *current_worker __attribute__((tls_model("initial-exec")));
 
@@ -766,7 +765,8 @@ worker_look_for_deadlock(Worker *worker)
         }
     }
     else if (woken == NULL) {
-        runtime_interrupt(worker->runtime, PyErr_GetRaisedException()); /* a signal handler's */
+        worker->looked_for_deadlock = false;
+        runtime_housekeeping_failed(worker->runtime);
     }
     Py_XDECREF(woken);
 }
@@ -780,7 +780,7 @@ worker_attend(Worker *worker)
     PyObject *result = PyObject_CallNoArgs(support.breathe);
 
     if (result == NULL) {
-        runtime_interrupt(runtime, PyErr_GetRaisedException());
+        runtime_housekeeping_failed(runtime);
     }
     Py_XDECREF(result);
     if (worker->count_strangers) {

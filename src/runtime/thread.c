@@ -74,8 +74,11 @@ thread_join(Runtime *runtime, PyObject *handle)
 
     while (handle != NULL && result == NULL) {
         result = PyObject_CallMethodNoArgs(handle, support.name_join);
-        if (result == NULL) {
+        if (result == NULL && runtime != NULL) {
             runtime_interrupt(runtime, PyErr_GetRaisedException());
+        }
+        else if (result == NULL) {
+            error_report_current("while waiting for a thread of the blocking pool");
         }
     }
     Py_XDECREF(result);

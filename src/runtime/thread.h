@@ -9,7 +9,7 @@
 PyObject *thread_start(const char *name, void (*body)(void *argument), void *argument);
 
 /* Waits for the end of a thread; its handle (stolen, NULL for none) is done with. What a signal handler raises meanwhile
- * interrupts the run, and the wait goes on. Attached; detaches while it waits. */
+ * interrupts the run, or is reported if `runtime` is NULL, and the wait goes on. Attached; detaches while it waits. */
 void thread_join(Runtime *runtime, PyObject *handle);
 
 #endif

@@ -22,7 +22,8 @@ worker_init(Worker *worker, Runtime *runtime, int id)
     run_queue_init(&worker->queue);
     worker->runtime = runtime;
     worker->id = id;
-    worker->until_tick = WORKER_TICK;
+    worker->until_tick = 1;
+    worker->watchful = WATCHFUL_RUNS;
     inject_queue_init(&worker->pinned);
     worker->random = (uint32_t)id * 2654435769u + 12345u;
     worker->context = PyContext_CopyCurrent();
@@ -142,7 +143,7 @@ runtime_has_strangers(Runtime *runtime)
         Py_DECREF(count);
     }
     if (PyErr_Occurred()) {
-        runtime_interrupt(runtime, PyErr_GetRaisedException()); /* a signal handler's */
+        runtime_housekeeping_failed(runtime);
     }
     return strangers;
 }
