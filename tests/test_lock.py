@@ -100,21 +100,24 @@ async def test_waiters_are_served_in_order(threads: int) -> None:
     lock = Lock()
     order: list[int] = []
 
-    async def worker(number: int) -> None:
+    async def worker(number: int, asked: tonio.Event) -> None:
         async with lock():
             order.append(number)
+            await asked.wait()
             await tonio.yield_now()
 
     for _ in range(20):
         order.clear()
+        asked = tonio.Event()
         await lock.acquire()
         joins = []
         for number in range(10):
-            joins.append(tonio.spawn(worker(number)))
+            joins.append(tonio.spawn(worker(number, asked)))
             await until(lambda number=number: waiting(lock) > number)  # type: ignore[misc]
         lock.release()
         with pytest.raises(WouldBlock):  # it went to the first of them, whoever asks now
             lock.try_acquire()
+        asked.set()
         for join in joins:
             await join
         assert order == list(range(10))
