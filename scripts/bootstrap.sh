@@ -30,7 +30,8 @@ system_is_ready() {
 prepare_system() {
     ! system_is_ready || return 0
     is_debian_like || fail "a C compiler, make, pkg-config, cmocka or curl is missing; run: $(install_command)"
-    install_packages gcc libc6-dev make pkg-config libcmocka-dev curl
+    # The last two are for tests that are skipped without them.
+    install_packages gcc libc6-dev make pkg-config libcmocka-dev curl netcat-openbsd socat
     system_is_ready || fail "a C compiler (${CC:-cc}), make, pkg-config, cmocka or curl is still missing"
 }
 

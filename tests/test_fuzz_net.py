@@ -258,7 +258,7 @@ def scope_in_the_host(address: Any) -> Any:
     """The same address with the scope as a number. The standard module forgets it otherwise."""
     with suppress(OSError, TypeError, ValueError, IndexError):
         host = address[0].decode() if isinstance(address[0], bytes | bytearray) else address[0]
-        if "%" in host:
+        if "%" in host and "\0" not in host:
             (*_, found), *_ = stdlib_socket.getaddrinfo(
                 host, None, socket.AF_INET6, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
             )
@@ -590,6 +590,13 @@ SPARED = {
     (socket.IPPROTO_TCP, socket.TCP_INFO),
     (socket.IPPROTO_TCP, 24),  # TCP_TIMESTAMP
     (socket.IPPROTO_TCP, 31),  # TCP_ULP loads modules
+    # They read from the buffer, which is all zero with ours and anything with theirs.
+    (socket.IPPROTO_TCP, 35),  # TCP_ZEROCOPY_RECEIVE
+    (socket.IPPROTO_TCP, 40),  # TCP_AO_INFO
+    (socket.IPPROTO_TCP, 41),  # TCP_AO_GET_KEYS
+    (socket.IPPROTO_IP, 41),  # IP_MSFILTER
+    (socket.IPPROTO_IP, 48),  # MCAST_MSFILTER
+    (socket.IPPROTO_IPV6, 48),
 }
 OPTION = mostly(
     st.one_of(

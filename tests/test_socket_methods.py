@@ -8,6 +8,7 @@ import socket as stdlib_socket
 import struct
 import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -592,6 +593,23 @@ async def test_options_as_number_bytes_and_none() -> None:
             sock.setsockopt(level, socket.SO_LINGER, 1, 4)
         with pytest.raises(ValueError):
             sock.getsockopt(level, socket.SO_LINGER, 1025)
+
+
+@both(threads=(1,))
+async def test_option_that_reads_from_the_buffer_finds_nothing_there() -> None:
+    zerocopy_receive = 35  # TCP_ZEROCOPY_RECEIVE: where to, and how much
+    with socket.socket() as sock:
+        for _ in range(5):
+            try:
+                found = sock.getsockopt(socket.IPPROTO_TCP, zerocopy_receive, 64)
+            except OSError as error:
+                if error.errno == errno.ENOPROTOOPT:
+                    pytest.skip("the system has no such option")
+                raise
+            assert found[:8] == bytes(8)
+            for option in range(1, 60):  # they leave something where the buffer was
+                with suppress(OSError):
+                    sock.getsockopt(socket.SOL_SOCKET, option, 1000)
 
 
 def test_socket_can_be_referred_to_weakly() -> None:

@@ -411,8 +411,7 @@ packet_from_object(PyObject *object, const char *function, Address *address,
                      "AF_PACKET",
                      object);
     }
-    if (whole_numbers(object, function, 1, 3, names, most, numbers) < 0 ||
-        interface_index(PyTuple_GET_ITEM(object, 0), false, &ll->sll_ifindex) < 0) {
+    if (whole_numbers(object, function, 1, 3, names, most, numbers) < 0) {
         return ADDRESS_ERROR;
     }
     ll->sll_family = AF_PACKET;
@@ -437,7 +436,8 @@ packet_from_object(PyObject *object, const char *function, Address *address,
             return ADDRESS_ERROR;
         }
     }
-    return ADDRESS_OK;
+    return interface_index(PyTuple_GET_ITEM(object, 0), false, &ll->sll_ifindex) < 0 ? ADDRESS_ERROR
+                                                                                     : ADDRESS_OK;
 }
 
 static PyObject *

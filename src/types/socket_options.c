@@ -2,6 +2,7 @@
  * entered. Attached, any thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -181,6 +182,7 @@ Socket_getsockopt(PyObject *object, PyObject *args)
         return NULL;
     }
     bool is_wide = size == 0 && self->family == AF_VSOCK;
+    memset(bytes, 0, (size_t)size); /* some options read from there first */
     void *room = is_wide ? (void *)&wide : size == 0 ? (void *)&number : bytes;
     length = is_wide ? sizeof(wide) : size == 0 ? sizeof(number) : (socklen_t)size;
     done = plain_result(self, getsockopt(self->fd, level, option, room, &length));
