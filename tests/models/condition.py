@@ -288,7 +288,10 @@ class ConditionMachine(Machine):
                 model = self.model
                 owner = [model.owner] if isinstance(model.owner, Member) else []
                 everybody = (*owner, *model.lock_queue, *model.queue)
-                if candidates := [member for member in everybody if not member.cancelled]:
+                candidates = [member for member in everybody if not member.cancelled]
+                if number % 2:  # those whose notification must be passed on
+                    candidates = [m for m in candidates if m.wait and m.notified] or candidates
+                if candidates:
                     acts.append(self.cancelling(pick(candidates, number), action))
             else:
                 acts.append(self.act(action, number))
