@@ -26,9 +26,10 @@ test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)
 
 .PHONY: stress
-stress: build ## a million closes and many cancellations that race with parked tasks (minutes)
+stress: build ## closes and cancellations that race with parked tasks; channels and locks (minutes)
 	$(PYTHON) tests/stress/close_hammer.py 1000000
 	$(PYTHON) tests/stress/cancel_hammer.py 100000
+	$(PYTHON) tests/stress/sync_stress.py 1000000
 
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
