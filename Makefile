@@ -42,6 +42,7 @@ stress: build ## closes, cancellations, bad clients, restarts by the hundred tho
 	$(PYTHON) tests/stress/restart.py 20
 	$(PYTHON) tests/stress/bad_clients.py 100000
 	$(PYTHON) tests/stress/tls_bulk.py 1024
+	$(PYTHON) tests/stress/sync_stress.py 1000000
 
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)

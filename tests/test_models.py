@@ -33,7 +33,7 @@ def test_behaves_as_its_model(machine: Any) -> None:
         machine,
         settings=settings(
             max_examples=examples(20),
-            stateful_step_count=40,
+            stateful_step_count=30,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule
+from hypothesis.stateful import initialize, rule
 
 from models.permits import waiting
 from models.world import WAYS_OUT, Act, Machine, Task, pick
@@ -12,8 +12,7 @@ from tonio.colored import sync
 
 NUMBERS = st.integers(0, 7)
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from([*WAYS_OUT, "ack", "ack", "abort", "reset"]), NUMBERS),
-    min_size=1,
+    st.tuples(st.sampled_from([*WAYS_OUT, "ack", "abort", "reset", "reset", "reset"]), NUMBERS),
     max_size=4,
 )
 
@@ -27,7 +26,7 @@ class Arrival:
 
 
 class BarrierMachine(Machine):
-    @initialize(parties=st.integers(1, 4))
+    @initialize(parties=st.sampled_from([3, 1, 2, 4, 5, 6]))
     def make(self, parties: int) -> None:
         self.barrier = sync.Barrier(parties)
         self.parties = parties
@@ -69,8 +68,18 @@ class BarrierMachine(Machine):
 
     # --- steps
 
-    @rule(kind=st.sampled_from(["plain", "plain", "zero", "select"]))
-    def somebody_comes(self, kind: str) -> None:
+    @rule(
+        kinds=st.lists(st.sampled_from(["select", "plain", "zero"]), max_size=4),
+        actions=ACTIONS,
+        outside=st.booleans(),
+    )
+    def some_come_and_things_happen(
+        self, kinds: list[str], actions: list[tuple[str, int]], outside: bool
+    ) -> None:
+        self.do(*[self.coming(kind) for kind in kinds])
+        self.several_at_once(actions, outside)
+
+    def coming(self, kind: str) -> Act:
         task = self.new_task()
 
         async def body(task: Task) -> None:
@@ -85,11 +94,7 @@ class BarrierMachine(Machine):
         else:
             self.queue.append(Arrival(task, kind == "select", self.arrived))
             self.arrived += 1
-        self.do(self.begin(task, body))
-
-    @rule(number=NUMBERS, action=st.sampled_from(["ack", "abort", "reset"]))
-    def a_thread_does_something(self, number: int, action: str) -> None:
-        self.do(self.act(action), outside=True)
+        return self.begin(task, body)
 
     def act(self, action: str) -> Act:
         if action == "ack":
@@ -99,9 +104,7 @@ class BarrierMachine(Machine):
             self.end_round("ResourceBroken")
         return (self.barrier.abort if self.broken else self.barrier.reset), None
 
-    @precondition(lambda self: self.queue)
-    @rule(actions=ACTIONS)
-    def several_at_once(self, actions: list[tuple[str, int]]) -> None:
+    def several_at_once(self, actions: list[tuple[str, int]], outside: bool) -> None:
         acts: list[Act] = []
         for action, number in actions:
             if action not in WAYS_OUT:
@@ -114,7 +117,7 @@ class BarrierMachine(Machine):
             ]
             if candidates:
                 acts.append(self.leaving_of(pick(candidates, number), action))
-        self.do(*acts)
+        self.do(*acts, outside=outside and len(acts) == 1)
 
     def leaving_of(self, arrival: Arrival, way: str) -> Act:
         arrival.way_out = way

@@ -14,11 +14,10 @@ NUMBERS = st.integers(0, 7)
 MOST_HANDLES = 6
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from([*WAYS_OUT, "send", "send", "receive", "receive", "clone", "close"]),
+        st.sampled_from([*WAYS_OUT, *["send"] * 4, *["receive"] * 4, "clone", "clone", "close"]),
         st.booleans(),
         NUMBERS,
     ),
-    min_size=1,
     max_size=5,
 )
 
@@ -106,14 +105,22 @@ class Model:
 
 class ChannelMachine(Machine):
     limits: Any = st.integers(1, 3)
+    message = 0
 
     @initialize(data=st.data())
-    def make(self, data: Any) -> None:
-        limit = data.draw(self.limits)
+    def begin_with_one(self, data: Any) -> None:
+        self.make(data.draw(self.limits))
+
+    @precondition(lambda self: 0 in {self.model.count(sends) for sends in (True, False)})
+    @rule()
+    def go_on_with_another(self) -> None:
+        """When one end is gone, and so nobody waits, soon nothing more happens."""
+        self.make(self.model.limit)
+
+    def make(self, limit: int | None) -> None:
         ends = channel.unbounded() if limit is None else channel.channel(limit)
         self.model = Model(limit)
         self.model.handles = [Handle(ends[0], sends=True), Handle(ends[1], sends=False)]
-        self.message = 0
 
     def handle(self, sends: bool, number: int) -> Handle:
         """An open one; now and then any."""
@@ -127,12 +134,25 @@ class ChannelMachine(Machine):
 
     # --- tasks
 
-    @rule(sends=st.booleans(), number=NUMBERS, kind=st.sampled_from(["plain", "zero", "select"]))
-    def somebody_comes(self, sends: bool, number: int, kind: str) -> None:
+    @rule(
+        sends=st.booleans(),
+        who=st.lists(st.tuples(NUMBERS, st.sampled_from(["select", "plain", "zero"])), max_size=4),
+        actions=ACTIONS,
+        outside=st.booleans(),
+    )
+    def some_come_and_things_happen(
+        self,
+        sends: bool,
+        who: list[tuple[int, str]],
+        actions: list[tuple[str, bool, int]],
+        outside: bool,
+    ) -> None:
+        sends = sends and self.model.limit is not None
+        self.do(*[self.coming(sends, number, kind) for number, kind in who])
+        self.several_at_once(actions, outside)
+
+    def coming(self, sends: bool, number: int, kind: str) -> Act:
         handle = self.handle(sends, number)
-        if sends and self.model.limit is None:
-            self.do(self.act("send", sends, number))
-            return
         message = self.next_message()
         if not sends and kind == "plain" and number % 2:
             kind = "anext"
@@ -155,18 +175,9 @@ class ChannelMachine(Machine):
             waiting.ends("TimeoutError")
         else:
             (self.model.sending if sends else self.model.receiving).append(waiting)
-        self.do(self.begin(waiting.task, body))
+        return self.begin(waiting.task, body)
 
     # --- the main task, and a thread
-
-    @rule(
-        action=st.sampled_from(["send", "receive", "clone", "close"]),
-        sends=st.booleans(),
-        number=NUMBERS,
-        outside=st.booleans(),
-    )
-    def one_thing(self, action: str, sends: bool, number: int, outside: bool) -> None:
-        self.do(self.act(action, sends, number), outside=outside)
 
     def act(self, action: str, sends: bool, number: int) -> Act:
         if action in {"send", "receive"}:
@@ -198,9 +209,7 @@ class ChannelMachine(Machine):
 
         return act, None
 
-    @precondition(lambda self: self.model.sending or self.model.receiving)
-    @rule(actions=ACTIONS)
-    def several_at_once(self, actions: list[tuple[str, bool, int]]) -> None:
+    def several_at_once(self, actions: list[tuple[str, bool, int]], outside: bool) -> None:
         """Who waits at first may leave, also too late."""
         everybody = [*self.model.sending, *self.model.receiving]
         acts = []
@@ -212,7 +221,7 @@ class ChannelMachine(Machine):
                 leaves = pick(candidates, number)
                 everybody.remove(leaves)
                 acts.append(self.leaving(leaves, action))
-        self.do(*acts)
+        self.do(*acts, outside=outside and len(acts) == 1)
 
     def leaving(self, waiting: Waiting, way: str) -> Act:
         for queue in (self.model.sending, self.model.receiving):

@@ -19,7 +19,6 @@ ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["take", "take", "release", "notify", "notify", "cancel", "scope"]), NUMBERS
     ),
-    min_size=1,
     max_size=6,
 )
 
@@ -183,8 +182,21 @@ class ConditionMachine(Machine):
 
     # --- tasks that come, wait and go
 
-    @rule(by_lock=st.booleans())
-    def somebody_comes(self, by_lock: bool) -> None:
+    @rule(
+        by_lock=st.lists(st.booleans(), max_size=3),
+        orders=st.lists(st.sampled_from([*WAITS, "leave", 0, 1, 1, 2]), max_size=4),
+        actions=ACTIONS,
+    )
+    def some_come_and_things_happen(
+        self, by_lock: list[bool], orders: list[Any], actions: list[tuple[str, int]]
+    ) -> None:
+        self.do(*[self.coming(one) for one in by_lock])
+        for order in orders:
+            if isinstance(self.model.owner, Member):
+                self.owner_does(order)
+        self.several_at_once(actions)
+
+    def coming(self, by_lock: bool) -> Act:
         task = self.new_task()
 
         async def body(task: Task) -> None:
@@ -195,7 +207,7 @@ class ConditionMachine(Machine):
             task.say("left")
 
         self.model.come(Member(task))
-        self.do(self.begin(task, body))
+        return self.begin(task, body)
 
     async def obey(self, task: Task, order: Any) -> None:
         try:
@@ -217,26 +229,15 @@ class ConditionMachine(Machine):
     def telling_owner(self, order: object) -> Act:
         return functools.partial(self.owner().task.tell, order), None
 
-    @precondition(lambda self: isinstance(self.model.owner, Member))
-    @rule(wait=st.sampled_from(WAITS))
-    def owner_waits(self, wait: str) -> None:
-        act = self.telling_owner(wait)
-        self.model.begin_wait(self.owner(), wait)
-        self.do(act)
-
-    @precondition(lambda self: isinstance(self.model.owner, Member))
-    @rule()
-    def owner_leaves(self) -> None:
-        act = self.telling_owner("leave")
-        self.owner().task.expected.append("left")
-        self.model.release()
-        self.do(act)
-
-    @precondition(lambda self: isinstance(self.model.owner, Member))
-    @rule(count=st.integers(0, 3))
-    def owner_notifies(self, count: int) -> None:
-        act = self.telling_owner(count)
-        self.owner().task.expected.append(self.model.notify(count))
+    def owner_does(self, order: str | int) -> None:
+        act = self.telling_owner(order)
+        if isinstance(order, int):
+            self.owner().task.expected.append(self.model.notify(order))
+        elif order == "leave":
+            self.owner().task.expected.append("left")
+            self.model.release()
+        else:
+            self.model.begin_wait(self.owner(), order)
         self.do(act)
 
     @precondition(lambda self: isinstance(self.model.owner, Member))
@@ -280,7 +281,6 @@ class ConditionMachine(Machine):
             self.model.release()
         return self.condition.release, None if mine else "RuntimeError"
 
-    @rule(actions=ACTIONS)
     def several_at_once(self, actions: list[tuple[str, int]]) -> None:
         acts = []
         for action, number in actions:
@@ -288,7 +288,10 @@ class ConditionMachine(Machine):
                 model = self.model
                 owner = [model.owner] if isinstance(model.owner, Member) else []
                 everybody = (*owner, *model.lock_queue, *model.queue)
-                if candidates := [member for member in everybody if not member.cancelled]:
+                candidates = [member for member in everybody if not member.cancelled]
+                if number % 2:  # those whose notification must be passed on
+                    candidates = [m for m in candidates if m.wait and m.notified] or candidates
+                if candidates:
                     acts.append(self.cancelling(pick(candidates, number), action))
             else:
                 acts.append(self.act(action, number))

@@ -16,11 +16,12 @@ NUMBERS = st.integers(0, 7)
 MOST_HANDLES = 5
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from([*WAYS_OUT, "send", "send", "receive", "clone", "subscribe", "close"]),
+        st.sampled_from(
+            [*WAYS_OUT, *["send"] * 4, "receive", "receive", "clone", "subscribe", "close"]
+        ),
         st.booleans(),
         NUMBERS,
     ),
-    min_size=1,
     max_size=5,
 )
 WAITS = object()
@@ -65,7 +66,20 @@ class HubMachine(Machine):
         self.woken: list[Waiting] = []  # in the order in which they run
         self.sent = 0  # how many messages, or values, there have been
 
-    def made(self, ends: tuple[Any, Any]) -> None:
+    def real_ends(self) -> tuple[Any, Any]:
+        """Of a new one."""
+        raise NotImplementedError
+
+    @precondition(lambda self: 0 in {self.count(sends) for sends in (True, False)})
+    @precondition(lambda self: not self.waiting)
+    @rule()
+    def go_on_with_another(self) -> None:
+        """When one end is gone, soon nothing more happens."""
+        self.make()
+
+    def make(self) -> None:
+        self.sent = 0
+        ends = self.real_ends()
         self.ends = [End(ends[0], sends=True), End(ends[1], sends=False)]
 
     def take(self, end: End) -> object:
@@ -122,8 +136,20 @@ class HubMachine(Machine):
         still_open = [end for end in ends if not end.closed]
         return pick(still_open if still_open and number < 7 else ends, number)
 
-    @rule(number=NUMBERS, kind=st.sampled_from(["plain", "anext", "zero", "select", "select"]))
-    def somebody_comes(self, number: int, kind: str) -> None:
+    @rule(
+        who=st.lists(
+            st.tuples(NUMBERS, st.sampled_from(["select", "plain", "anext", "zero"])), max_size=4
+        ),
+        actions=ACTIONS,
+        outside=st.booleans(),
+    )
+    def some_come_and_things_happen(
+        self, who: list[tuple[int, str]], actions: list[tuple[str, bool, int]], outside: bool
+    ) -> None:
+        self.do(*[self.coming(number, kind) for number, kind in who])
+        self.several_at_once(actions, outside)
+
+    def coming(self, number: int, kind: str) -> Act:
         end = self.end(False, number)
         one = Waiting(self.new_task(), end, kind)
 
@@ -147,16 +173,7 @@ class HubMachine(Machine):
             one.ends("TimeoutError")
         else:
             self.waiting.append(one)
-        self.do(self.begin(one.task, body))
-
-    @rule(
-        action=st.sampled_from(["send", "send", "receive", "clone", "subscribe", "close"]),
-        sends=st.booleans(),
-        number=NUMBERS,
-        outside=st.booleans(),
-    )
-    def one_thing(self, action: str, sends: bool, number: int, outside: bool) -> None:
-        self.do(self.act(action, sends, number), outside=outside)
+        return self.begin(one.task, body)
 
     def act(self, action: str, sends: bool, number: int) -> Act:
         if action == "send":
@@ -197,9 +214,7 @@ class HubMachine(Machine):
 
         return act, None
 
-    @precondition(lambda self: self.waiting)
-    @rule(actions=ACTIONS)
-    def several_at_once(self, actions: list[tuple[str, bool, int]]) -> None:
+    def several_at_once(self, actions: list[tuple[str, bool, int]], outside: bool) -> None:
         everybody = list(self.waiting)
         acts = []
         for action, sends, number in actions:
@@ -210,7 +225,7 @@ class HubMachine(Machine):
                 leaves = pick(candidates, number)
                 everybody.remove(leaves)
                 acts.append(self.leaving(leaves, action))
-        self.do(*acts)
+        self.do(*acts, outside=outside and len(acts) == 1)
 
     def leaving(self, one: Waiting, way: str) -> Act:
         one.way_out = way
@@ -231,9 +246,12 @@ class BroadcastMachine(HubMachine):
     """Message n is the number n."""
 
     @initialize(size=st.integers(1, 3))
-    def make(self, size: int) -> None:
+    def begin_with_one(self, size: int) -> None:
         self.size = size
-        self.made(channel.broadcast(size))
+        self.make()
+
+    def real_ends(self) -> Any:
+        return channel.broadcast(self.size)
 
     def take(self, end: End) -> object:
         behind = self.sent - end.seen
@@ -255,8 +273,11 @@ class WatchMachine(HubMachine):
     """Value n is the number n."""
 
     @initialize()
-    def make(self) -> None:
-        self.made(channel.watch(0))
+    def begin_with_one(self) -> None:
+        self.make()
+
+    def real_ends(self) -> Any:
+        return channel.watch(0)
 
     def take(self, end: End) -> object:
         if end.seen == self.sent:

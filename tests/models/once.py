@@ -7,11 +7,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from models.world import Machine, Task, pick
+from models.world import Act, Machine, Task, pick
 from tonio.colored import sync
 from tonio.exceptions import DeadlockError
 
 NUMBERS = st.integers(0, 7)
+VICTIMS = st.lists(st.tuples(NUMBERS, st.sampled_from(["cancel", "scope"])), max_size=4)
 
 
 @dataclass(eq=False)
@@ -64,10 +65,33 @@ class OnceMachine(Machine):
     # --- steps
 
     @rule(
-        makes=st.sampled_from(["value", "error", "coroutine", "coroutine", "coroutine"]),
-        value=st.sampled_from(["a", "b"]),
+        who=st.lists(st.sampled_from(["coroutine"] * 5 + ["error", "error", "value"]), max_size=4),
+        event=st.sampled_from(["cancel", "cancel", "fail", "fail", "ask", "make"]),
+        victims=VICTIMS,
     )
-    def somebody_comes(self, makes: str, value: str) -> None:
+    def some_come_and_something_happens(
+        self, who: list[str], event: str, victims: list[tuple[int, str]]
+    ) -> None:
+        self.do(*[self.coming(makes) for makes in who])
+        if self.maker is None:
+            return
+        if event == "cancel":
+            self.some_are_cancelled(victims)
+        elif event == "fail":
+            self.making_fails(victims)
+        elif event == "ask":
+            self.maker_asks_again()
+        else:
+            self.it_is_made()
+
+    @precondition(lambda self: self.value)
+    @rule()
+    def go_on_with_another(self) -> None:
+        self.once = sync.Once()
+        self.value = None
+
+    def coming(self, makes: str) -> Act:
+        value = f"made by {len(self.tasks)}"
         task = self.new_task()
         getter = Getter(task, makes, value)
 
@@ -105,19 +129,13 @@ class OnceMachine(Machine):
             self.queue.append(getter)
         else:
             self.turn_of(getter)
-        self.do(self.begin(task, body))
+        return self.begin(task, body)
 
-    @precondition(lambda self: self.maker)
-    @rule()
     def it_is_made(self) -> None:
         task = self.maker.task
         self.is_made(self.maker.value)
         self.do((lambda: task.tell(("make", ())), None))
 
-    @precondition(lambda self: self.maker)
-    @rule(
-        victims=st.lists(st.tuples(NUMBERS, st.sampled_from(["cancel", "scope"])), max_size=3),
-    )
     def making_fails(self, victims: list[tuple[int, str]]) -> None:
         """And some who wait are cancelled just then."""
         task = self.maker.task
@@ -132,19 +150,11 @@ class OnceMachine(Machine):
         orders = tuple((getter.task, getter.way_out) for getter in leaving)
         self.do((lambda: task.tell(("fail", orders)), None))
 
-    @precondition(lambda self: self.maker)
-    @rule()
     def maker_asks_again(self) -> None:
         task = self.maker.task
         task.expected.append("DeadlockError")
         self.do((lambda: task.tell(("ask", ())), None))
 
-    @precondition(lambda self: self.maker)
-    @rule(
-        victims=st.lists(
-            st.tuples(NUMBERS, st.sampled_from(["cancel", "scope"])), min_size=1, max_size=4
-        )
-    )
     def some_are_cancelled(self, victims: list[tuple[int, str]]) -> None:
         maker = self.maker
         leaving = self.choose([maker, *self.queue], victims)

@@ -18,8 +18,7 @@ NUMBERS = st.integers(0, 7)
 KINDS = st.sampled_from(["plain", "zero", "select", "select", "block"])
 ACTIONS = st.lists(
     st.tuples(st.sampled_from([*WAYS_OUT, "release", "release", "try"]), NUMBERS, NUMBERS),
-    min_size=1,
-    max_size=4,
+    max_size=5,
 )
 
 
@@ -118,10 +117,18 @@ class PermitsMachine(Machine):
     def model_settles(self) -> None:
         self.model.settle()
 
+    @rule(
+        who=st.lists(st.tuples(NUMBERS, KINDS), max_size=4), actions=ACTIONS, outside=st.booleans()
+    )
+    def some_come_and_things_happen(
+        self, who: list[tuple[int, str]], actions: list[tuple[str, int, int]], outside: bool
+    ) -> None:
+        self.do(*[self.coming(number, kind) for number, kind in who])
+        self.several_at_once(actions, outside)
+
     # --- tasks that wait and hold
 
-    @rule(number=NUMBERS, kind=KINDS)
-    def somebody_comes(self, number: int, kind: str) -> None:
+    def coming(self, number: int, kind: str) -> Act:
         what = pick(list(self.asks), number)
         if kind == "block":
             what, block = self.block()
@@ -151,7 +158,7 @@ class PermitsMachine(Machine):
             task.expected.append("TimeoutError")
         else:
             self.model.queue.append(request)
-        self.do(self.begin(task, body))
+        return self.begin(task, body)
 
     async def hold(self, task: Task) -> None:
         task.say("held")
@@ -182,14 +189,14 @@ class PermitsMachine(Machine):
 
     # --- several things at once, before anybody gets a turn
 
-    @precondition(lambda self: self.model.queue or self.model.holders)
-    @rule(actions=ACTIONS)
-    def several_at_once(self, actions: list[tuple[str, int, int]]) -> None:
+    def several_at_once(self, actions: list[tuple[str, int, int]], outside: bool) -> None:
         touched: list[Request] = []
         acts: list[Act] = []
+        outside = outside and len(actions) == 1
         for action, number, second in actions:
             if action == "try":
-                acts.append(self.trying(pick(list(self.asks), second), "main task"))
+                owner: Any = "thread" if outside else "main task"
+                acts.append(self.trying(pick(list(self.asks), second), owner))
                 continue
             candidates = [
                 r
@@ -199,7 +206,7 @@ class PermitsMachine(Machine):
             if candidates:
                 touched.append(request := pick(candidates, number))
                 acts.append(self.ending(request, action))
-        self.do(*acts)
+        self.do(*acts, outside=outside)
 
     @staticmethod
     def can_be(request: Request, action: str) -> bool:
@@ -243,17 +250,6 @@ class PermitsMachine(Machine):
             self.model.take(request)
             return act, True
         return act, "WouldBlock"
-
-    @rule(number=NUMBERS, outside=st.booleans())
-    def one_tries(self, number: int, outside: bool) -> None:
-        act = self.trying(pick(list(self.asks), number), "thread" if outside else "main task")
-        self.do(act, outside=outside)
-
-    @precondition(lambda self: any(r.held is not None for r in self.model.holders))
-    @rule(number=NUMBERS, outside=st.booleans())
-    def one_is_released(self, number: int, outside: bool) -> None:
-        request = pick([r for r in self.model.holders if r.held is not None], number)
-        self.do(self.ending(request, "release"), outside=outside)
 
 
 class LockMachine(PermitsMachine):
@@ -320,7 +316,7 @@ class RwLockMachine(PermitsMachine):
 
 
 class SemaphoreMachine(PermitsMachine):
-    @initialize(value=st.integers(0, 4), spare=st.none() | st.integers(0, 2))
+    @initialize(value=st.sampled_from([2, 3, 4, 1, 0]), spare=st.none() | st.integers(0, 2))
     def make(self, value: int, spare: int | None) -> None:
         most = None if spare is None else max(value + spare, 1)
         self.semaphore = sync.Semaphore(value, max_value=most)
@@ -342,6 +338,7 @@ class SemaphoreMachine(PermitsMachine):
         expected = None if self.model.give(k) else "ValueError"
         self.do((lambda: self.semaphore.release(k), expected), outside=outside)
 
+    @precondition(lambda self: self.model.available > 3 or self.model.most < 5)
     @rule(k=st.integers(1, 5))
     def tokens_are_taken_for_good(self, k: int) -> None:
         expected: object = "ValueError"

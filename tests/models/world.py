@@ -128,11 +128,13 @@ class World:
         self._ask(acts)
         return self._outcomes
 
-    def do_outside(self, act: Callable[[], object]) -> list[object]:
-        """Does it in this thread, which is none of the runtime's, and settles."""
-        outcome = outcome_of(act)
+    def do_outside(self, acts: list[Callable[[], object]]) -> list[object]:
+        """Does it in this thread, which is none of the runtime's, and settles. One thing, because
+        others run meanwhile."""
+        assert len(acts) <= 1
+        outcomes = [outcome_of(act) for act in acts]
         self._ask([])
-        return [outcome]
+        return outcomes
 
     def close(self) -> None:
         if self._thread.is_alive():
@@ -177,6 +179,8 @@ class Machine(RuleBasedStateMachine):
 
     @staticmethod
     def begin(task: Task, body: Callable[[Task], Awaitable[None]]) -> Act:
+        """Tasks start in the order in which they are begun."""
+
         def act() -> None:
             task.join = tonio.spawn(task.live(body))
 
@@ -185,12 +189,10 @@ class Machine(RuleBasedStateMachine):
     def do(self, *acts: Act, outside: bool = False) -> None:
         """The model has gone as far as it is before all tasks get their turns."""
         calls = [call for call, _ in acts]
-        if outside and len(calls) == 1:
-            outcomes = self.world.do_outside(calls[0])
-        else:
-            outcomes = self.world.do(calls)
+        outcomes = self.world.do_outside(calls) if outside else self.world.do(calls)
         self.model_settles()
         assert outcomes == [expected for _, expected in acts]
+        self.agrees()
 
     @invariant()
     def agrees(self) -> None:
