@@ -376,3 +376,24 @@ async def test_iteration_belongs_to_one_task() -> None:
 
     await tonio.spawn(consume(), consume())
     assert len(seen) == len(set(seen)) <= 50
+
+
+@both
+async def test_long_task_keeps_nothing_of_iterations_that_are_over() -> None:
+    for _ in range(300):
+        for next_value in tonio.as_completed(give(1), give(2)):
+            await next_value
+    gc.collect()
+    assert sum(isinstance(thing, tonio.Scope) for thing in gc.get_objects()) < 10
+
+
+@both
+async def test_iteration_ends_with_the_time_limit_that_it_began_in() -> None:
+    iteration = iter(tonio.as_completed(give(1), give(2, 0.01)))
+
+    async def first() -> Any:
+        return await next(iteration)
+
+    assert await tonio.time.timeout(first(), 10) == (1, True)
+    with pytest.raises(RuntimeError, match="ended with the scope"):
+        await next(iteration)

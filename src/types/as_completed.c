@@ -2,7 +2,8 @@
  *
  * They run as tasks of a group scope, which keeps the joins of those that have ended in that order (see scope.c); the
  * operations that the iteration gives out each take the next one. The group belongs to the task that waits first. If the
- * iteration is left early the group is cancelled when the object goes, and is collected when what is around it ends.
+ * iteration is left early the group is cancelled when the object goes, and is collected when what is around it ends; after the
+ * last outcome it is ended at once.
  *
  * The host writes all fields; `given` is guarded by the host being the only one that iterates.
  */
@@ -76,6 +77,11 @@ next_poll(Operation *op, Task *task, PyObject **result)
         return OPERATION_ERROR;
     }
     Join *join = scope_take_ended(self->group);
+    if (join == NULL && scope_state(self->group) == SCOPE_ENDED) {
+        PyErr_SetString(PyExc_RuntimeError, "as_completed() ended with the scope or time limit in "
+                                            "which it was first waited for");
+        return OPERATION_ERROR;
+    }
     if (join == NULL) {
         return OPERATION_PENDING;
     }
@@ -83,6 +89,10 @@ next_poll(Operation *op, Task *task, PyObject **result)
     OperationResult ended = join->base.cls->poll(&join->base, task, result);
     Py_DECREF(join);
     PyObject *error = PyErr_GetRaisedException();
+    if (self->taken == self->count && scope_state(self->group) == SCOPE_CLOSED) {
+        scope_end(self->group,
+                  NULL); /* nothing is left in it: it need not wait for what is around it */
+    }
     Py_CLEAR(((NextCompleted *)op)->source);
     PyErr_SetRaisedException(error);
     return ended;
