@@ -44,6 +44,12 @@ stress: build ## closes, cancellations, bad clients, restarts by the hundred tho
 	$(PYTHON) tests/stress/tls_bulk.py 1024
 	$(PYTHON) tests/stress/sync_stress.py 1000000
 
+MINUTES := 3
+
+.PHONY: soak
+soak: build ## everything at once for MINUTES=3; what grows is drawn in build/soak/soak.svg
+	$(PYTHON) tests/stress/soak.py --minutes $(MINUTES)
+
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest --timeout 900 tests/test_scope_programs.py
