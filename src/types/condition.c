@@ -66,6 +66,14 @@ check_predicate(ConditionWait *self, PyObject **result)
     return truth == 0 ? OPERATION_PENDING : OPERATION_ERROR;
 }
 
+static OperationResult
+wait_too_long(ConditionWait *self)
+{
+    PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout",
+                 self->acquire.base.cls->name);
+    return OPERATION_ERROR;
+}
+
 /* The task has the lock again. */
 static OperationResult
 wait_locked(ConditionWait *self, PyObject **result)
@@ -87,9 +95,7 @@ wait_locked(ConditionWait *self, PyObject **result)
         self->checked = true;
     }
     if (self->late) {
-        PyErr_Format(PyExc_TimeoutError, "%s took longer than its timeout",
-                     self->acquire.base.cls->name);
-        return OPERATION_ERROR;
+        return wait_too_long(self);
     }
     if (self->predicate != NULL) {
         return OPERATION_PENDING; /* wait again */
@@ -159,6 +165,9 @@ wait_detach(Operation *op, Task *Py_UNUSED(task))
 {
     ConditionWait *self = (ConditionWait *)op;
 
+    if (self->phase == WAIT_NEW) {
+        return; /* no time to wait: it is in no queue, and the task has the lock */
+    }
     mutex_lock(wait_mutex(self));
     list_remove(&self->acquire.waiter.node);
     self->phase = WAIT_LOCKS;
@@ -170,6 +179,9 @@ wait_timed_out(Operation *op, Task *Py_UNUSED(task), PyObject **Py_UNUSED(result
 {
     ConditionWait *self = (ConditionWait *)op;
 
+    if (self->phase == WAIT_NEW) {
+        return wait_too_long(self);
+    }
     op->timeout = -1.0; /* the way back takes as long as it takes */
     mutex_lock(wait_mutex(self));
     self->late = !self->notified || self->predicate != NULL;
