@@ -11,10 +11,11 @@ from typing import IO
 import notation
 import pytest
 from helpers import Unraisables, open_descriptors, threads_of_process, wait_until
+from kinds import FACTOR
 
 # pytest-timeout fails a test after the limit in pyproject.toml and shows all stacks. It needs the
 # main thread to run Python code; when even that hangs, this ends the process.
-HANGING_SECONDS = 60.0
+HANGING_SECONDS = 60.0 * FACTOR
 
 _stderr: IO[bytes] | None = None
 
@@ -22,6 +23,8 @@ _stderr: IO[bytes] | None = None
 def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     notation.configure(config)
+    if config.option.timeout is None:
+        config.option.timeout = float(config.getini("timeout")) * FACTOR
     _stderr = os.fdopen(os.dup(2), "wb", buffering=0)
 
 
