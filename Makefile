@@ -22,6 +22,24 @@ test: build ## run all tests: pytest, then the C unit tests
 	scripts/test_core.sh plain || status=$$?; \
 	exit $$status
 
+.PHONY: test-tsan
+test-tsan: tools ## run pytest on an interpreter and an extension under ThreadSanitizer (an hour)
+	@scripts/test_python.sh tsan $(PYTEST_ARGS)
+
+.PHONY: test-asan
+test-asan: tools ## the same under AddressSanitizer, LeakSanitizer and UBSan
+	@scripts/test_python.sh asan $(PYTEST_ARGS)
+
+.PHONY: test-refleaks
+test-refleaks: tools ## hunt for leaked references and blocks on a debug build of the interpreter
+	@scripts/test_python.sh debug $(or $(PYTEST_ARGS),tests/test_leaks.py)
+
+.PHONY: coverage
+coverage: tools ## show which lines of src/ and tonio/ the tests run; what they do not: build/coverage/*.txt
+	@scripts/test_python.sh coverage $(PYTEST_ARGS)
+	@scripts/test_core.sh coverage
+	@build/coverage/venv/bin/python scripts/coverage_table.py
+
 .PHONY: test-conformance
 test-conformance: build ## run CPython's own test_socket against TonIO's sockets
 	$(PYTHON) tests/conformance/run.py $(CONFORMANCE_ARGS)

@@ -95,6 +95,78 @@ step() {
     say "$label: done in $((SECONDS - start)) s"
 }
 
+# ---- kinds of interpreter ------------------------------------------------------------------------
+
+# Debian has this version of clang in all the releases that have a source of Python 3.13; the runtimes of its
+# sanitizers and the program that puts names into their reports are packages of their own.
+CLANG=clang-19
+
+install_clang() {
+    install_packages "$CLANG" "lib${CLANG/-/-rt-}-dev" "${CLANG/clang/llvm}"
+    have "$CLANG" || fail "$CLANG is missing"
+}
+
+# interpreter_prefix KIND: the folder in the cache where build_python.sh puts such an interpreter.
+interpreter_prefix() {
+    case $1 in
+    plain) echo "$TONIO_CACHE/python3.13t" ;;
+    debug | tsan | asan) echo "$TONIO_CACHE/python3.13t-$1" ;;
+    *) fail "there is no interpreter of the kind $1 (plain, debug, tsan, asan)" ;;
+    esac
+}
+
+# interpreter_program KIND: its path.
+interpreter_program() {
+    case $1 in
+    debug) echo "$(interpreter_prefix "$1")/bin/python3.13td" ;;
+    *) echo "$(interpreter_prefix "$1")/bin/python3.13t" ;;
+    esac
+}
+
+# kind_settings KIND: how TonIO is built, for which interpreter, and where. Sets
+#
+#   interpreter    the kind of interpreter
+#   venv, build    the virtual environment and the build folder; each kind has its own
+#   setup          arguments of meson setup
+#   compiler       "" for the usual one
+kind_settings() {
+    interpreter=$1
+    venv=$root/build/$1/venv
+    build=$root/build/$1/python
+    setup=(-Dwerror=true)
+    compiler=""
+    case $1 in
+    plain)
+        venv=$root/.venv
+        build=$root/build/python
+        ;;
+    debug)
+        setup+=(-Dbuildtype=debug -Dchecks=true)
+        ;;
+    coverage)
+        interpreter=plain
+        setup+=(-Dbuildtype=debug -Db_coverage=true -Dc_args=-fprofile-update=atomic)
+        ;;
+    tsan)
+        # As released: the checks of the invariants would bring synchronisation of their own.
+        setup+=(-Dbuildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false)
+        compiler=$CLANG
+        ;;
+    asan)
+        setup+=(-Dbuildtype=debugoptimized -Dchecks=true -Db_sanitize=address,undefined -Db_lundef=false)
+        compiler=$CLANG
+        ;;
+    *)
+        fail "there is no kind of build $1 (plain, debug, coverage, tsan, asan)"
+        ;;
+    esac
+}
+
+# What a sanitized interpreter finds while it builds itself or installs packages is of no interest.
+hush_sanitizers() {
+    export ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=report_bugs=0
+}
+
 # ---- system packages ----------------------------------------------------------------------------
 
 is_debian_like() {

@@ -8,11 +8,15 @@
 #   5. one built from Debian's sources into the cache (build_python.sh)
 #
 # Where none of that is possible it prints the command that installs one, and fails.
+#
+# find_python.sh KIND, with debug, tsan or asan, is about interpreters that only build_python.sh makes: it looks
+# at 4 and 5 alone.
 set -euo pipefail
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$scripts/common.sh"
 
+kind=${1:-plain}
 versions="3.15t 3.14t 3.13t"
 
 # Without this checkout's own environment, which may be activated, and with the place where uv and pipx
@@ -59,42 +63,51 @@ try_python() {
     say "not using $path: it $verdict"
 }
 
-if [ -n "${TONIO_PYTHON:-}" ]; then
-    path=$(program_path "$TONIO_PYTHON") || fail "TONIO_PYTHON is $TONIO_PYTHON, which is no program"
-    verdict=$(judge "$path")
-    [ "$verdict" = good ] || fail "TONIO_PYTHON is $TONIO_PYTHON, but that $verdict"
-    say "using $path (TONIO_PYTHON)"
-    echo "$path"
-    exit 0
-fi
-
-for version in $versions; do
-    if path=$(command -v "python$version"); then
-        try_python "$path"
+look_everywhere() {
+    local path verdict version
+    if [ -n "${TONIO_PYTHON:-}" ]; then
+        path=$(program_path "$TONIO_PYTHON") || fail "TONIO_PYTHON is $TONIO_PYTHON, which is no program"
+        verdict=$(judge "$path")
+        [ "$verdict" = good ] || fail "TONIO_PYTHON is $TONIO_PYTHON, but that $verdict"
+        say "using $path (TONIO_PYTHON)"
+        echo "$path"
+        exit 0
     fi
-done
 
-if have uv; then
-    # From the root folder, because uv would also look at the environment of this checkout.
     for version in $versions; do
-        if path=$(cd / && uv python find "$version" 2>/dev/null); then
+        if path=$(command -v "python$version"); then
             try_python "$path"
         fi
     done
-    say "asking uv to install Python 3.14t"
-    if (cd / && uv python install 3.14t >&2) && path=$(cd / && uv python find 3.14t); then
-        try_python "$path"
+
+    if have uv; then
+        # From the root folder, because uv would also look at the environment of this checkout.
+        for version in $versions; do
+            if path=$(cd / && uv python find "$version" 2>/dev/null); then
+                try_python "$path"
+            fi
+        done
+        say "asking uv to install Python 3.14t"
+        if (cd / && uv python install 3.14t >&2) && path=$(cd / && uv python find 3.14t); then
+            try_python "$path"
+        fi
     fi
+}
+
+if [ "$kind" = plain ]; then
+    look_everywhere
+else
+    hush_sanitizers
 fi
 
-path=$TONIO_CACHE/python3.13t/bin/python3.13t
+path=$(interpreter_program "$kind")
 if [ -x "$path" ]; then
     try_python "$path"
 fi
 
 if is_debian_like; then
     status=0
-    "$scripts/build_python.sh" || status=$?
+    "$scripts/build_python.sh" "$kind" || status=$?
     case $status in
     0) try_python "$path" ;;
     3) ;; # not possible here
@@ -102,6 +115,7 @@ if is_debian_like; then
     esac
 fi
 
+[ "$kind" = plain ] || fail "only Debian's sources give an interpreter of the kind $kind"
 say "no free-threaded Python was found or could be built. This command installs one:"
 say ""
 say "    $(install_command)"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds and runs the C unit tests: test_core.sh plain|thread|address [argument of meson test ...]
+# Builds and runs the C unit tests: test_core.sh plain|thread|address|coverage [argument of meson test ...]
 #
 # src/core needs no Python, so these builds do not look for one. Each kind has its folder in build/.
-# The checks of the invariants (TONIO_DEBUG) are on in all of them.
+# The checks of the invariants (TONIO_DEBUG) are on in all of them but the one that counts lines.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,7 +10,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 PATH=$root/.venv/bin:$PATH
 
-kind=${1:?usage: test_core.sh plain|thread|address}
+kind=${1:?usage: test_core.sh plain|thread|address|coverage}
 shift
 build=build/core-$kind
 options=(-Dcore_only=true -Dchecks=true -Dwerror=true -Dbuildtype=debugoptimized)
@@ -53,6 +53,10 @@ thread)
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4
     multiplier=5
     ;;
+coverage)
+    options+=(-Dchecks=false -Dbuildtype=debug -Db_coverage=true -Dc_args=-fprofile-update=atomic)
+    find "$build" -name '*.gcda' -delete
+    ;;
 address)
     options+=("-Db_sanitize=address,undefined" -Db_lundef=false)
     export ASAN_OPTIONS=halt_on_error=1:abort_on_error=1:detect_stack_use_after_return=1
@@ -60,7 +64,7 @@ address)
     multiplier=3
     ;;
 *)
-    fail "usage: test_core.sh plain|thread|address"
+    fail "usage: test_core.sh plain|thread|address|coverage"
     ;;
 esac
 

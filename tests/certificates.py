@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+from kinds import FACTOR
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
 
 def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60 * FACTOR)
 
 
 @dataclass(frozen=True, slots=True)

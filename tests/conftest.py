@@ -11,11 +11,12 @@ from typing import IO
 import notation
 import pytest
 from helpers import Unraisables, open_descriptors, threads_of_process, wait_until
+from kinds import FACTOR
 
 # pytest-timeout fails a test after the limit in pyproject.toml, or that of --timeout, and shows all
 # stacks. It needs the main thread to run Python code; when even that hangs for so much longer, the
 # process is ended.
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 30.0 * FACTOR
 
 _stderr: IO[bytes] | None = None
 
@@ -23,6 +24,8 @@ _stderr: IO[bytes] | None = None
 def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     notation.configure(config)
+    if config.option.timeout is None:
+        config.option.timeout = float(config.getini("timeout")) * FACTOR
     _stderr = os.fdopen(os.dup(2), "wb", buffering=0)
 
 

@@ -14,14 +14,15 @@ from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 
+from kinds import FACTOR
 from notation import translate
 
-PROGRAM_SECONDS = 20.0
+PROGRAM_SECONDS = 20.0 * FACTOR
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
     """Polls something that nobody can be asked to tell: the state of the process. Blocks."""
-    deadline = monotonic() + seconds
+    deadline = monotonic() + seconds * FACTOR
     while not condition():
         if monotonic() > deadline:
             return False

@@ -35,6 +35,7 @@ Line numbers stay, so a traceback of either variant points into the source.
 import ast
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,7 +46,8 @@ import pytest
 from _pytest.assertion.rewrite import rewrite_asserts
 
 NOTATIONS = ("await", "yield")
-THREADS = (1, 2, 4)
+# The sanitizers, which take their time, run the tests on 4 only (scripts/test_python.sh).
+THREADS = tuple(map(int, os.environ.get("TONIO_TEST_THREADS", "1 2 4").split()))
 
 _config: pytest.Config | None = None
 _yield_modules: dict[str, ModuleType] = {}

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from helpers import Unraisables, functions_in, threads_of_process, wait_until
+from kinds import FACTOR
 from notation import both
 
 import tonio.colored as tonio
 from tonio.exceptions import CancelledError, TaskCancelled
 
-LIMIT = 10.0  # seconds that nothing here may take
+LIMIT = 10.0 * FACTOR  # seconds that nothing here may take
 
 
 class Jobs:

@@ -6,12 +6,13 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from kinds import FACTOR
 from notation import both
 
 import tonio.colored as tonio
 from tonio.exceptions import CancelledError, TaskCancelled
 
-LONG = 5.0  # seconds that nothing here may take
+LONG = 5.0 * FACTOR  # seconds that nothing here may take
 
 
 async def give(value: Any, delay: float = 0) -> Any:

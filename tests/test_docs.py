@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from certificates import certificate
+from kinds import FACTOR
 
 ROOT = Path(__file__).parent.parent
 SNIPPET = re.compile(
@@ -47,7 +48,7 @@ def test_snippet_runs(name: str, code: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=25 * FACTOR,
         check=False,
     )
     assert finished.returncode == 0, f"{name}:\n{finished.stderr}"

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kinds import FACTOR
 
 sys.path.insert(0, str(Path(__file__).parent / "stress"))
 import sync_stress
@@ -29,7 +30,7 @@ def test_example(name: str) -> None:
         [sys.executable, "-X", "dev", ROOT / "examples" / f"{name}.py"],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=25 * FACTOR,
         check=False,
     )
     assert finished.stderr == ""

@@ -27,11 +27,12 @@ from typing import IO
 
 import pytest
 from certificates import certificate, needs_openssl
+from kinds import FACTOR
 
 import tonio
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-LIMIT = 20.0
+LIMIT = 20.0 * FACTOR
 BIG = 24 * 1024 * 1024
 SECRET = b"what nobody outside may read"
 

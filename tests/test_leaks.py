@@ -1,8 +1,16 @@
-"""A program that runs for long: what a run has used it gives back."""
+"""A program that runs for long: what a run has used it gives back, and so does each operation.
+
+On a debug build of the interpreter (make test-refleaks) references are counted, too.
+"""
+
+from pathlib import Path
 
 import pytest
+from certificates import certificate, needs_openssl
 from helpers import run_program
 from notation import NOTATIONS
+
+OPERATIONS = Path(__file__).parent / "stress" / "operations.py"
 
 SAMPLES = """
     import array, gc, os, sys, warnings
@@ -100,3 +108,24 @@ def test_nothing_grows(program: str, notation: str) -> None:
     assert descriptors <= 0
     assert blocks < 15  # less than one in two runs
     assert resident < 1 << 20
+
+
+def growth(notation: str) -> dict[str, tuple[float, float]]:
+    """For each public operation how many blocks and references it keeps each time."""
+    good = certificate()
+    status, output, errors = run_program(
+        OPERATIONS.read_text(), notation, 10, good.certificate, good.key
+    )
+    assert (status, errors) == (0, "")
+    lines = [line.split() for line in output.splitlines()]
+    return {name: (float(blocks), float(references)) for name, blocks, references in lines}
+
+
+@needs_openssl
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_no_operation_keeps_anything(notation: str) -> None:
+    grown = growth(notation)
+    assert len(grown) == OPERATIONS.read_text().count("@operation\n") + 3
+    # One that leaks keeps one each time. A list or a dictionary of the interpreter's may grow once.
+    kept = {name: values for name, values in grown.items() if max(values) > 0.5}
+    assert kept == {}

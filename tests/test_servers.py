@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import Unraisables, open_descriptors
+from kinds import FACTOR
 from notation import both
 
 import tonio.colored as tonio
@@ -481,7 +482,7 @@ def test_wrong_inheritances_are_errors(environment: dict[str, str], says: str) -
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=30 * FACTOR,
             check=False,
         )
     assert done.returncode == 1

@@ -37,6 +37,20 @@ async def test_condition_wakes_who_waits_and_gives_the_lock_back() -> None:
 
 
 @both
+async def test_condition_without_time_to_wait() -> None:
+    condition = sync.Condition()
+    for _ in range(3):
+        async with condition():
+            with pytest.raises(TimeoutError, match=r"Condition\.wait\(\)"):
+                await condition.wait(timeout=0)
+            with pytest.raises(TimeoutError, match=r"Condition\.wait_for\(\)"):
+                await condition.wait_for(lambda: False, timeout=0)
+            assert await condition.wait_for(lambda: "true", timeout=0) == "true"
+            assert condition.locked()
+    assert not condition.locked()
+
+
+@both
 async def test_condition_notify_all() -> None:
     condition = sync.Condition()
     woken: list[int] = []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from certificates import certificate, needs_openssl
 from helpers import Unraisables, open_descriptors
+from kinds import FACTOR
 from notation import both
 
 import tonio.colored as tonio
@@ -516,7 +517,7 @@ async def test_curl_as_a_client() -> None:
             [*command, *trust, *resolve, f"https://localhost:{port}/"],
             check=True,
             capture_output=True,
-            timeout=30,
+            timeout=30 * FACTOR,
         ).stdout
 
     listener, port = await serve(handler, alpn=["http/1.1"])

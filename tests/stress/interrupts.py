@@ -77,13 +77,12 @@ def interrupt(state: str, threads: int) -> float:
         time.sleep(0.05)  # it has gone to sleep: nobody tells
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=200)
         seconds = time.monotonic() - begun
     assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
     lines = output.split()
     assert sorted(lines) == ["end", "interrupted", "main", "task"], lines
     assert lines[-2:] == ["end", "interrupted"], lines
-    assert seconds < MOST_SECONDS, f"{seconds:.2f} s"
     return seconds
 
 
@@ -97,6 +96,7 @@ def main() -> None:
                 f"longest {max(took) * 1000:.0f} ms",
                 flush=True,
             )
+            assert max(took) < MOST_SECONDS
 
 
 if __name__ == "__main__":
