@@ -30,6 +30,12 @@ stress: build ## a million closes and many cancellations that race with parked t
 	$(PYTHON) tests/stress/close_hammer.py 1000000
 	$(PYTHON) tests/stress/cancel_hammer.py 100000
 
+MINUTES := 3
+
+.PHONY: soak
+soak: build ## everything at once for MINUTES=3; what grows is drawn in build/soak/soak.svg
+	$(PYTHON) tests/stress/soak.py --minutes $(MINUTES)
+
 .PHONY: test-scopes-long
 test-scopes-long: build ## 2000 generated programs of scopes in each notation (minutes)
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest --timeout 900 tests/test_scope_programs.py
