@@ -180,7 +180,14 @@ class Soak:
                         tally = self.tallies[f"{name}[{notation}]"]
                         for own in range(DRIVERS):
                             scope.spawn(
-                                module.drive(name, servers, self.over, self.gate, tally, own)
+                                module.drive(
+                                    name,
+                                    servers,
+                                    over=self.over,
+                                    gate=self.gate,
+                                    tally=tally,
+                                    own=own,
+                                )
                             )
                 helpers = [
                     threading.Thread(target=self.watch, name="watch"),

@@ -449,7 +449,7 @@ ROUNDS: dict[str, Callable[[Servers], Any]] = {
 
 
 async def drive(
-    name: str, servers: Servers, over: Any, gate: Any, tally: list[int], own: int
+    name: str, servers: Servers, *, over: Any, gate: Any, tally: list[int], own: int
 ) -> None:
     """One round after the other while the gate is up."""
     while not over.is_set():
