@@ -723,6 +723,34 @@ async def test_urgent_data() -> None:
         assert await server.recv(1, socket.MSG_OOB) == b"!"
 
 
+@both
+async def test_a_receive_that_stops_at_urgent_data_does_not_hide_what_follows() -> None:
+    client, server = await tcp_pair()
+    with client, server:
+        with pytest.raises(TimeoutError):
+            await server.recv(1, timeout=0.001)  # from now on it is watched for events
+        for _ in range(3):
+            await client.sendall(b"before")
+            await client.send(b"!", socket.MSG_OOB)
+            await client.sendall(b"after")
+            data = b""
+            while len(data) < 11:
+                data += await server.recv(100, timeout=5)
+            assert data == b"beforeafter"
+
+
+@both
+async def test_a_receive_that_stops_at_descriptors_does_not_hide_what_follows() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        with pytest.raises(TimeoutError):
+            await right.recv(1, timeout=0.001)
+        await socket.send_fds(left, [b"with"], [left.fileno()])
+        await left.sendall(b"without")
+        assert await right.recv(100, timeout=5) == b"with"
+        assert await right.recv(100, timeout=5) == b"without"
+
+
 # --- connections ------------------------------------------------------------------------------
 
 

@@ -58,6 +58,9 @@ ready_from_epoll(uint32_t events)
     if (events & EPOLLERR) {
         ready |= POLL_ERROR;
     }
+    if (events & EPOLLPRI) {
+        ready |= POLL_URGENT;
+    }
     return ready;
 }
 

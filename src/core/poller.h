@@ -15,7 +15,8 @@ enum {
     POLL_WRITABLE = 1u << 1,
     POLL_READ_CLOSED = 1u << 2,  /* the other side will send no more, or hung up */
     POLL_WRITE_CLOSED = 1u << 3, /* nothing can be sent any more */
-    POLL_ERROR = 1u << 4, /* an error waits for the next system call (also: the readers of a pipe
+    POLL_URGENT = 1u << 5, /* urgent data is there, or on its way: a read may stop before it */
+    POLL_ERROR = 1u << 4,  /* an error waits for the next system call (also: the readers of a pipe
                            * are gone); comes with both directions ready */
 };
 

@@ -27,7 +27,9 @@ enum {
     READY_WRITE = 1u << 1,
     READY_READ_FINAL = 1u << 2, /* the end of the stream was reported: readable for good */
     READY_WRITE_FINAL = 1u << 3,
-    READY_TICK = 1u << 4, /* one event, in units of the counter */
+    READY_URGENT = 1u
+        << 4, /* urgent data has come: a short read does not mean that there is no more, for good */
+    READY_TICK = 1u << 5, /* one event, in units of the counter */
 };
 
 int
@@ -454,6 +456,9 @@ source_event(Driver *driver, const PollEvent *event, TaskChain *chain)
     if (event->ready & POLL_WRITE_CLOSED) {
         bits |= READY_WRITE_FINAL;
     }
+    if (event->ready & POLL_URGENT) {
+        bits |= READY_URGENT;
+    }
     if (source == NULL) {
         return;
     }
@@ -496,6 +501,14 @@ source_clear(PollSource *source, SourceDirection direction, uint32_t tick)
     while (!(seen & final) && seen / READY_TICK == tick / READY_TICK &&
            !atomic_compare_exchange_weak_explicit(&source->ready, &seen, seen & ~bit,
                                                   memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+void
+source_clear_short(PollSource *source, SourceDirection direction, uint32_t tick)
+{
+    if (direction == SOURCE_WRITE || !(tick & READY_URGENT)) {
+        source_clear(source, direction, tick);
     }
 }
 

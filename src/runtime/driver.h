@@ -115,9 +115,13 @@ bool source_is_idle(PollSource *source);
 /* Is the descriptor perhaps ready? *tick is to be given to source_clear. Any thread. */
 bool source_is_ready(PollSource *source, SourceDirection direction, uint32_t *tick);
 
-/* A system call found nothing (EAGAIN, or a short read): forget the readiness, unless an event came since `tick`. What
- * will not change any more (the other side is gone) stays. */
+/* A system call found nothing (EAGAIN): forget the readiness, unless an event came since `tick`. What will not change any
+ * more (the other side is gone) stays. */
 void source_clear(PollSource *source, SourceDirection direction, uint32_t tick);
+
+/* The same after one that did less than it was asked for, which saves the call that would find nothing. A read may also
+ * have stopped before urgent data: then there is more, of which no event will tell. */
+void source_clear_short(PollSource *source, SourceDirection direction, uint32_t tick);
 
 /* The same for what was reported as final, too: the descriptor begins something new (a connection), or is looked at before
  * each wait. False: there was nothing to forget, or an event came since. */

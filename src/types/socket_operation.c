@@ -451,11 +451,23 @@ receive_nothing(const SocketOperation *op)
                     from ? &nobody : NULL);
 }
 
+/* Has a call that did less than it was asked for done all that is possible now? So it is with TCP. A read from a Unix socket
+ * also stops where descriptors or credentials were sent with the data, and there are streams of messages. */
+static bool
+short_means_no_more(const SocketOperation *op)
+{
+    const Socket *self = op->socket;
+
+    return self->type == SOCK_STREAM && !(op->flags & MSG_PEEK) &&
+           (op->direction == SOURCE_WRITE ||
+            ((self->family == AF_INET || self->family == AF_INET6) &&
+             (self->proto == 0 || self->proto == IPPROTO_TCP)));
+}
+
 /* Tries; the caller has entered. READY, PENDING or ERROR. */
 static OperationResult
 operation_try(SocketOperation *op, PollSource *source, PyObject **result)
 {
-    Socket *self = op->socket;
     uint32_t tick = 0;
 
     if (source != NULL && source_is_lost(source)) {
@@ -473,10 +485,10 @@ operation_try(SocketOperation *op, PollSource *source, PyObject **result)
             return OPERATION_PENDING;
         }
         *result = operation_call(op, source, &count, &partial, &more);
-        if (partial && source != NULL && self->type == SOCK_STREAM && !(op->flags & MSG_PEEK)) {
+        if (partial && source != NULL && short_means_no_more(op)) {
             /* saves the call that would say EAGAIN; the end of a stream is remembered apart */
             if (count > 0 || op->direction == SOURCE_WRITE) {
-                source_clear(source, op->direction, tick);
+                source_clear_short(source, op->direction, tick);
             }
         }
         if (*result != NULL) {

@@ -295,7 +295,7 @@ test_urgent_data_counts_as_readable(void **state)
     assert_int_equal(poller_add(&poller, peer, 1), 0);
     expect_event(1, POLL_WRITABLE);
     assert_int_equal(send(fd, "!", 1, MSG_OOB), 1);
-    expect_event(1, POLL_READABLE | POLL_WRITABLE);
+    expect_event(1, POLL_READABLE | POLL_WRITABLE | POLL_URGENT);
     close(peer);
     close(fd);
     close(listener);
