@@ -7,15 +7,15 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from models.world import WAYS_OUT, Act, Machine, Task, pick
+from models.world import WAYS_OUT, Act, Machine, Task, one_of, pick
 from tonio.colored.sync import channel
 
-NUMBERS = st.integers(0, 7)
+NUMBERS = range(8)
 MOST_HANDLES = 6
 ACTIONS = st.lists(
-    st.tuples(
-        st.sampled_from([*WAYS_OUT, *["send"] * 4, *["receive"] * 4, "clone", "clone", "close"]),
-        st.booleans(),
+    one_of(
+        [*WAYS_OUT, *["send"] * 4, *["receive"] * 4, "clone", "clone", "close"],
+        [True, False],
         NUMBERS,
     ),
     max_size=5,
@@ -136,7 +136,7 @@ class ChannelMachine(Machine):
 
     @rule(
         sends=st.booleans(),
-        who=st.lists(st.tuples(NUMBERS, st.sampled_from(["select", "plain", "zero"])), max_size=4),
+        who=st.lists(one_of(NUMBERS, ["select", "plain", "zero"]), max_size=4),
         actions=ACTIONS,
         outside=st.booleans(),
     )

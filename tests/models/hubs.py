@@ -8,18 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from models.permits import waiting
-from models.world import WAYS_OUT, Act, Machine, Task, pick
+from models.world import WAYS_OUT, Act, Machine, Task, one_of, pick
 from tonio.colored.sync import channel
 from tonio.exceptions import Lagged
 
-NUMBERS = st.integers(0, 7)
+NUMBERS = range(8)
 MOST_HANDLES = 5
 ACTIONS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            [*WAYS_OUT, *["send"] * 4, "receive", "receive", "clone", "subscribe", "close"]
-        ),
-        st.booleans(),
+    one_of(
+        [*WAYS_OUT, *["send"] * 4, "receive", "receive", "clone", "subscribe", "close"],
+        [True, False],
         NUMBERS,
     ),
     max_size=5,
@@ -137,9 +135,7 @@ class HubMachine(Machine):
         return pick(still_open if still_open and number < 7 else ends, number)
 
     @rule(
-        who=st.lists(
-            st.tuples(NUMBERS, st.sampled_from(["select", "plain", "anext", "zero"])), max_size=4
-        ),
+        who=st.lists(one_of(NUMBERS, ["select", "plain", "anext", "zero"]), max_size=4),
         actions=ACTIONS,
         outside=st.booleans(),
     )

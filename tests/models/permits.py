@@ -8,16 +8,16 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from models.world import WAYS_OUT, Act, Machine, Task, pick
+from models.world import WAYS_OUT, Act, Machine, Task, one_of, pick
 from tonio.colored import sync
 
 ALL = 1 << 62
 
-NUMBERS = st.integers(0, 7)
+NUMBERS = range(8)
 # "zero" does not wait at all, "select" can be withdrawn, "block" is `async with`
-KINDS = st.sampled_from(["plain", "zero", "select", "select", "block"])
+KINDS = ["plain", "zero", "select", "select", "block"]
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from([*WAYS_OUT, "release", "release", "try"]), NUMBERS, NUMBERS),
+    one_of([*WAYS_OUT, "release", "release", "try"], NUMBERS),
     max_size=5,
 )
 
@@ -117,11 +117,9 @@ class PermitsMachine(Machine):
     def model_settles(self) -> None:
         self.model.settle()
 
-    @rule(
-        who=st.lists(st.tuples(NUMBERS, KINDS), max_size=4), actions=ACTIONS, outside=st.booleans()
-    )
+    @rule(who=st.lists(one_of(NUMBERS, KINDS), max_size=4), actions=ACTIONS, outside=st.booleans())
     def some_come_and_things_happen(
-        self, who: list[tuple[int, str]], actions: list[tuple[str, int, int]], outside: bool
+        self, who: list[tuple[int, str]], actions: list[tuple[str, int]], outside: bool
     ) -> None:
         self.do(*[self.coming(number, kind) for number, kind in who])
         self.several_at_once(actions, outside)
@@ -169,7 +167,7 @@ class PermitsMachine(Machine):
                 task.say(type(error).__name__)
 
     @precondition(lambda self: any(r.exclusive and r.task for r in self.model.holders))
-    @rule(number=NUMBERS, selects=st.booleans())
+    @rule(number=st.sampled_from(NUMBERS), selects=st.booleans())
     def owner_asks_again(self, number: int, selects: bool) -> None:
         (owner,) = [r for r in self.model.holders if r.exclusive]
         task = owner.task
@@ -179,7 +177,7 @@ class PermitsMachine(Machine):
         self.do((lambda: task.tell((what, selects)), None))
 
     @precondition(lambda self: any(r.task for r in self.model.holders))
-    @rule(number=NUMBERS)
+    @rule(number=st.sampled_from(NUMBERS))
     def holder_leaves(self, number: int) -> None:
         request = pick([r for r in self.model.holders if r.task], number)
         task = request.task
@@ -189,14 +187,14 @@ class PermitsMachine(Machine):
 
     # --- several things at once, before anybody gets a turn
 
-    def several_at_once(self, actions: list[tuple[str, int, int]], outside: bool) -> None:
+    def several_at_once(self, actions: list[tuple[str, int]], outside: bool) -> None:
         touched: list[Request] = []
         acts: list[Act] = []
         outside = outside and len(actions) == 1
-        for action, number, second in actions:
+        for action, number in actions:
             if action == "try":
                 owner: Any = "thread" if outside else "main task"
-                acts.append(self.trying(pick(list(self.asks), second), owner))
+                acts.append(self.trying(pick(list(self.asks), number), owner))
                 continue
             candidates = [
                 r

@@ -5,10 +5,12 @@ things at once if need be: nobody else runs in between. Then all tasks get their
 moves any more, and the machine compares what each of them says with the model.
 """
 
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 import tonio.colored as tonio
@@ -211,6 +213,11 @@ class Machine(RuleBasedStateMachine):
             assert left == [], "tasks do not end"
         finally:
             self.world.close()
+
+
+def one_of(*choices: Sequence[Any]) -> st.SearchStrategy[Any]:
+    """A tuple of one of each; hypothesis draws it at once, which is what takes the time."""
+    return st.sampled_from(list(itertools.product(*choices)))
 
 
 def pick[T](from_: Sequence[T], number: int) -> T:
