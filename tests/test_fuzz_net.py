@@ -258,7 +258,7 @@ def scope_in_the_host(address: Any) -> Any:
     """The same address with the scope as a number. The standard module forgets it otherwise."""
     with suppress(OSError, TypeError, ValueError, IndexError):
         host = address[0].decode() if isinstance(address[0], bytes | bytearray) else address[0]
-        if "%" in host and "\0" not in host:
+        if "%" in host and "\0" not in host and len(address) <= 4:
             (*_, found), *_ = stdlib_socket.getaddrinfo(
                 host, None, socket.AF_INET6, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST
             )
