@@ -56,14 +56,15 @@ tools_are_ready() {
     [ "$(sed -n 's/^key //p' "$tools_stamp")" = "$(tools_key "$python")" ]
 }
 
-# The tools that look at sources are needed once only.
+# The tools that look at sources are needed once only. A slow interpreter compiles just what it imports.
 install_tools() {
-    local list=requirements-dev.txt
+    local list=requirements-dev.txt options=(--no-deps --only-binary :all: --progress-bar off)
     if [ "$kind" != plain ]; then
         list=$logs/requirements.txt
+        options+=(--no-compile)
         sed '/^# lint/,$d' requirements-dev.txt >"$list"
     fi
-    "$venv/bin/python" -m pip install --no-deps --only-binary :all: --progress-bar off -r "$list" &&
+    "$venv/bin/python" -m pip install "${options[@]}" -r "$list" &&
         "$venv/bin/python" -m pip check
 }
 

@@ -44,8 +44,6 @@ reports=$root/build/$kind/reports
 
 scripts/bootstrap.sh project "$kind"
 (hush_sanitizers && PATH=$venv/bin:$PATH ninja -C "$build" --quiet)
-# Every start of a program would look whether there is something to build.
-export MESONPY_EDITABLE_SKIP=$build
 remove "$reports"
 mkdir -p "$reports"
 

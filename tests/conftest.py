@@ -3,6 +3,7 @@
 import faulthandler
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Generator, Iterator
@@ -24,6 +25,9 @@ _stderr: IO[bytes] | None = None
 def pytest_configure(config: pytest.Config) -> None:
     global _stderr
     notation.configure(config)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores it, and so would the programs that tests interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.timeout is None:
         config.option.timeout = float(config.getini("timeout")) * FACTOR
     _stderr = os.fdopen(os.dup(2), "wb", buffering=0)

@@ -1,6 +1,6 @@
 """A program that runs for long: what a run has used it gives back, and so does each operation.
 
-On a debug build of the interpreter (make test-refleaks) references are counted, too.
+The latter on a debug build of the interpreter, which counts references (make test-refleaks).
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from certificates import certificate, needs_openssl
 from helpers import run_program
+from kinds import DEBUG
 from notation import NOTATIONS
 
 OPERATIONS = Path(__file__).parent / "stress" / "operations.py"
@@ -121,6 +122,7 @@ def growth(notation: str) -> dict[str, tuple[float, float]]:
     return {name: (float(blocks), float(references)) for name, blocks, references in lines}
 
 
+@pytest.mark.skipif(not DEBUG, reason="make test-refleaks: only a debug build counts references")
 @needs_openssl
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_no_operation_keeps_anything(notation: str) -> None:
