@@ -22,7 +22,7 @@ from shared import GAI, MEMORY, ROOT, THREAD, Extension, extension_path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-LIMIT = 8.0  # seconds for a case
+LIMIT = 10.0  # seconds for a case
 SCENARIO_FILES = ("scenarios", "scenarios_sync", "scenarios_network")
 
 

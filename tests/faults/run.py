@@ -184,8 +184,8 @@ class Runner:
             for variant in range(len(self.extension.variants[symbol])):
                 yield Schedule(number, variant)
 
-    def chances(self, seed: int) -> Iterator[Schedule]:
-        for i in range(CHANCE_RUNS):
+    def chances(self, seed: int, runs: int) -> Iterator[Schedule]:
+        for i in range(runs):
             yield Schedule(one_in=(10, 30, 100, 300)[i % 4], seed=seed * 1000 + i)
 
 
@@ -210,7 +210,7 @@ def run_combination(
     failures = cases = 0
     start = time.monotonic()
     seen: set[str] = set()
-    for schedule in (*runner.schedules(calls), *runner.chances(options.seed)):
+    for schedule in (*runner.schedules(calls), *runner.chances(options.seed, CHANCE_RUNS)):
         result = runner.run(schedule)
         cases += 1
         if result.problems:
@@ -234,18 +234,19 @@ def run_short(
     end = time.monotonic() + SHORT_SECONDS
     chance = random.Random(options.seed)
     failures = cases = 0
-    done: set[tuple[int, int, int]] = set()
+    done: set[tuple[int, ...]] = set()
     for number, combination in enumerate(combinations):
         mine = time.monotonic() + max(0.0, end - time.monotonic()) / (len(combinations) - number)
         runner = Runner(combination)
         calls = list(runner.calls())
-        sample = [
+        sample: list[tuple[Schedule, tuple[int, ...]]] = [
             (Schedule(call, variant), (symbol, caller, variant))
             for call, symbol, caller in calls
             for variant in range(len(runner.extension.variants[symbol]))
         ]
         chance.shuffle(sample)
         sample.sort(key=lambda one: one[1] in done)
+        sample[:0] = [(schedule, ()) for schedule in runner.chances(chance.randrange(10**6), 2)]
         for schedule, key in sample:
             if time.monotonic() > mine:
                 break
@@ -360,7 +361,10 @@ def main() -> int:
         failed = run_full(combinations, options, say)
     else:
         say(f"a sample with --seed {options.seed}")
-        random.Random(options.seed).shuffle(combinations)
+        chance = random.Random(options.seed)
+        chance.shuffle(combinations)
+        combinations = list({one.scenario: one for one in combinations}.values())  # one of each
+        combinations.sort(key=lambda one: one.scenario != IMPORT)  # not yet imported by another
         slices = [combinations[i :: options.jobs] for i in range(options.jobs)]
         failed = wait_jobs([fork_job(lambda s=s: run_short(s, options, say)) for s in slices])
     say("FAILED" if failed else f"all passed: {len(combinations)} combinations")
