@@ -295,6 +295,18 @@ class ConditionMachine(Machine):
                 acts.append(self.act(action, number))
         self.do(*acts)
 
+    @precondition(lambda self: self.model.owner is None and len(self.model.queue) > 1)
+    @rule(count=st.integers(1, 2), way=st.sampled_from(["cancel", "scope"]), late=st.booleans())
+    def notified_one_is_cancelled(self, count: int, way: str, late: bool) -> None:
+        """Before the lock is released, or too late."""
+        acts = [self.act("take", 0), self.act("notify", count)]
+        notified = self.model.lock_queue[0]
+        if late:
+            acts += [self.act("release", 0), self.cancelling(notified, way)]
+        else:
+            acts += [self.cancelling(notified, way), self.act("release", 0)]
+        self.do(*acts)
+
     def cancelling(self, member: Member, way: str) -> Act:
         member.cancelled = True
         if not member.fresh:
