@@ -288,7 +288,8 @@ async def names():
     return "done"
 
 
-@scenario()
+# Without memory to wait for the end of the scope its block is left, and closes what the task uses.
+@scenario(ResourceClosed)
 async def descriptors():
     reader, writer = os.pipe2(os.O_NONBLOCK)
     try:
