@@ -14,6 +14,7 @@ from __future__ import annotations
 import _socket
 import errno
 import os
+import ssl  # noqa: F401 - while it still finds the true _socket
 import sys
 import threading
 import types
