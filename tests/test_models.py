@@ -27,6 +27,7 @@ MACHINES: list[type[Machine]] = [
 ]
 
 
+@pytest.mark.timeout(1800)  # a second each, unless TONIO_EXAMPLES asks for more
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.__name__)
 def test_behaves_as_its_model(machine: Any) -> None:
     run_state_machine_as_test(

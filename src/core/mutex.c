@@ -36,6 +36,8 @@
 /* The pauses that a successful spin of this thread took lately. */
 static _Thread_local unsigned spin_average = SPIN_MAXIMUM / 4;
 
+_Thread_local uint32_t mutex_contention;
+
 static inline void
 processor_pause(void)
 {
@@ -103,6 +105,7 @@ spin_lock(Mutex *mutex)
 void
 mutex_lock_slow(Mutex *mutex)
 {
+    mutex_contention++;
     if (spin_lock(mutex)) {
         return;
     }

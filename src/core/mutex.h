@@ -16,6 +16,9 @@ typedef struct Mutex {
     _Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody may sleep on it */
 } Mutex;
 
+/* How often this thread has found a mutex taken: tells threads that are in each other's way. */
+extern _Thread_local uint32_t mutex_contention;
+
 void mutex_lock_slow(Mutex *mutex);   /* spins briefly, then sleeps */
 void mutex_unlock_slow(Mutex *mutex); /* wakes one sleeper */
 

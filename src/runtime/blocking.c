@@ -19,6 +19,7 @@
 
 #include "core/parker.h"
 #include "errors.h"
+#include "runtime/parking.h"
 #include "runtime/scheduler.h"
 #include "runtime/thread.h"
 #include "support.h"
@@ -511,7 +512,7 @@ pool_thread(void *argument)
     for (;;) {
         while ((job = thread_next_job(self)) != NULL) {
             job_run(self, job);
-            scheduler_breathe(runtime);
+            workers_breathe(runtime);
         }
         /* A job may have come since it was told to leave: whoever queued it counts on this thread. */
         mutex_lock(&pool->mutex);

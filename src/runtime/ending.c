@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/inspect.h"
+#include "runtime/parking.h"
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 
@@ -61,7 +62,7 @@ runtime_close(Runtime *runtime)
     }
     runtime_set_warning(runtime);
     runtime_cancel_tasks(runtime);
-    scheduler_unpark_all(runtime); /* each worker cancels the tasks that were missed here */
+    workers_unpark_all(runtime); /* each worker cancels the tasks that were missed here */
 }
 
 void
@@ -151,7 +152,7 @@ runtime_end_if_empty(Runtime *runtime)
     if (finished == spawned) {
         /* release: pairs with the acquire of workers that leave */
         atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);
-        scheduler_unpark_all(runtime);
+        workers_unpark_all(runtime);
     }
 }
 

@@ -79,6 +79,9 @@ struct Worker {
     bool looked_for_deadlock; /* owner: since it ran a task last */
     bool look_for_deadlock;   /* owner: when it attends next */
     InjectQueue pinned;       /* tasks that only this worker may run; any thread pushes */
+    InjectQueue handed;       /* tasks that another worker gave up to this one */
+    uint32_t contention;      /* owner: mutex_contention at the last measurement */
+    int victim;               /* owner: id of the worker it stole from last */
     _Atomic uint64_t spawned; /* owner writes; tasks created here */
     _Atomic uint64_t finished; /* owner writes; tasks ended here */
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
@@ -118,6 +121,11 @@ struct Runtime {
     _Atomic int searching;  /* workers that look for work */
     _Atomic int watcher;    /* id of the parked worker that looks after the busy ones, -1: none */
     _Atomic int starting;   /* START_*: of a further worker */
+
+    Mutex gather_mutex;        /* guards the next three; see gather.c */
+    uint64_t gather_since;     /* nanoseconds: when work was last gathered */
+    uint64_t gather_length;    /* for so many looks of the watcher */
+    _Atomic uint64_t gathered; /* how many are left; read anywhere as a hint */
 
     Mutex task_mutex; /* guards slabs and free_tasks */
     TaskSlab *slabs;

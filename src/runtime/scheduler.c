@@ -1,42 +1,30 @@
 /* Scheduler: which worker runs what, who sleeps, who is woken.
  *
  * A worker takes the task in its slot (woken last, its data is hot), then the oldest of its run queue, then one of the
- * inject queue; every WORKER_TICK runs, or earlier if those are long, it looks at the outside first. With nothing to run it detaches from the
- * interpreter, searches (inject queue, driver, other workers' queues) and parks: one parked worker sleeps in
- * the driver, the others on their futex.
+ * inject queue; every WORKER_TICK runs, or earlier if those are long, it looks at the outside first. With nothing to run it
+ * detaches from the interpreter, searches (inject queue, driver, other workers' queues) and parks.
  *
  * A second thread that only adds hand-overs makes things slower, so pushing a task wakes nobody by itself. Instead
  *   - one parked worker is the *watcher*: as long as others run it gets up every millisecond, and takes work that a
  *     busy worker has not come to since the last look. Whoever pushes while there is no watcher calls one;
  *   - a worker whose backlog is worth more than a hand-over costs wakes one *searcher*;
  *   - threads that are no workers push to the inject queue and wake a worker.
- * A watcher that sees nothing move for a while, all others being parked, goes to sleep without a bound: an idle
- * program uses no CPU.
+ * Workers whose tasks are in each other's way do not share work for a while (gather.c).
  *
- * Why no wake-up is lost: a worker enters the list of idle ones under idle_mutex, and then looks at the inject queue
- * and the phase once more; whoever changes those takes idle_mutex afterwards and finds it in the list. The watcher
- * retires under the same mutex, and only when all others are in the list; a worker leaves the list under it, so
- * from then on it sees that there is no watcher. Who enters the list while others run and nobody watches does so himself.
- *
- * Searching, stealing, polling and parking happen detached: a thread that waits attached would hold up every
- * garbage collection.
+ * parking.c says how workers sleep and why no wake-up is lost.
  */
 #include "runtime/scheduler.h"
-
-#include <sched.h>
 
 #include "core/clock.h"
 #include "errors.h"
 #include "runtime/blocking.h"
 #include "runtime/cancel.h"
+#include "runtime/gather.h"
 #include "runtime/inspect.h"
+#include "runtime/parking.h"
 #include "runtime/perturb.h"
 #include "support.h"
 
-#define WATCH_INTERVAL 1000u /* microseconds between two looks of the watcher */
-#define WATCH_QUIET_LOOKS 50 /* looks without any movement before it retires */
-#define BREATH_INTERVAL                                                                            \
-    50000u /* microseconds between two looks for references dropped by foreign threads */
 #define LOOK_NS 500000u /* a busy worker looks at the outside after so long, or WORKER_TICK runs */
 #define SURPLUS_NS 100000u /* a backlog worth this much wakes a searcher */
 #define STEAL_NS 20000u    /* a backlog worth this much is worth stealing from */
@@ -49,143 +37,7 @@ task_of(RunNode *node)
     return node == NULL ? NULL : LIST_ENTRY(node, Task, run);
 }
 
-/* ---- idle list ------------------------------------------------------------------------------------------- */
-
-/* Takes a worker out of the idle list if it is in it. Under idle_mutex. */
-static bool
-idle_take(Runtime *runtime, int id)
-{
-    /* relaxed: the count is written under the mutex */
-    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
-
-    for (int i = count - 1; i >= 0; i--) {
-        if (runtime->idle[i] == id) {
-            for (int j = i; j < count - 1; j++) {
-                runtime->idle[j] = runtime->idle[j + 1];
-            }
-            atomic_store_explicit(&runtime->idle_count, count - 1, memory_order_relaxed);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The worker is about to park. True: it may; false: there is something to do. */
-static bool
-idle_enter(Worker *worker)
-{
-    Runtime *runtime = worker->runtime;
-
-    mutex_lock(&runtime->idle_mutex);
-    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
-    runtime->idle[count] = worker->id;
-    atomic_store_explicit(&runtime->idle_count, count + 1, memory_order_relaxed);
-    if (worker->searching) {
-        worker->searching = false;
-        atomic_fetch_sub_explicit(&runtime->searching, 1, memory_order_relaxed);
-    }
-    /* relaxed: see "why no wake-up is lost" */
-    int started = atomic_load_explicit(&runtime->started, memory_order_relaxed);
-    /* Whoever runs may have pushed while nobody was in the list to be called. */
-    bool others_run = count + 1 < started;
-    if (started > 1 && atomic_load_explicit(&runtime->watcher, memory_order_relaxed) < 0 &&
-        (others_run || worker->quiet_looks < WATCH_QUIET_LOOKS)) {
-        atomic_store_explicit(&runtime->watcher, worker->id, memory_order_relaxed);
-        worker->watching = true;
-    }
-    mutex_unlock(&runtime->idle_mutex);
-    if (runtime_is_closing(runtime)) {
-        runtime_end_if_empty(runtime);
-        /* acquire: pairs with the release in runtime_leave; nobody says when the last visitor has left */
-        if (atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
-            sched_yield();
-            return false;
-        }
-    }
-    return inject_queue_length(&runtime->inject) == 0 &&
-           inject_queue_length(&worker->pinned) == 0 &&
-           atomic_load_explicit(&runtime->phase, memory_order_relaxed) != RUNTIME_ENDED;
-}
-
-/* The worker is up again. */
-static void
-idle_leave(Worker *worker)
-{
-    Runtime *runtime = worker->runtime;
-
-    mutex_lock(&runtime->idle_mutex);
-    idle_take(runtime, worker->id);
-    if (worker->watching) {
-        worker->watching = false;
-        atomic_store_explicit(&runtime->watcher, -1, memory_order_relaxed);
-    }
-    mutex_unlock(&runtime->idle_mutex);
-}
-
-/* A watcher that has seen nothing move: may it sleep without a bound? */
-static void
-watcher_retire(Worker *worker)
-{
-    Runtime *runtime = worker->runtime;
-
-    mutex_lock(&runtime->idle_mutex);
-    int running = atomic_load_explicit(&runtime->started, memory_order_relaxed) -
-                  atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
-    if (running == 0) {
-        worker->watching = false;
-        atomic_store_explicit(&runtime->watcher, -1, memory_order_relaxed);
-    }
-    mutex_unlock(&runtime->idle_mutex);
-}
-
-/* Is every worker in the list of idle ones? */
-static bool
-all_are_idle(Runtime *runtime)
-{
-    /* relaxed: a hint; the last one to enter the list sees itself there */
-    return atomic_load_explicit(&runtime->idle_count, memory_order_relaxed) ==
-           atomic_load_explicit(&runtime->started, memory_order_relaxed);
-}
-
 /* ---- waking ---------------------------------------------------------------------------------------------- */
-
-void
-scheduler_unpark(Worker *worker)
-{
-    /* acq_rel: pairs with the exchange in worker_sleep; what was pushed before is seen by the worker */
-    switch (atomic_exchange_explicit(&worker->park_state, PARK_NOTIFIED, memory_order_acq_rel)) {
-    case PARK_ON_FUTEX:
-        parker_unpark(&worker->parker);
-        break;
-    case PARK_IN_DRIVER:
-        poller_wake(&worker->runtime->driver.poller);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Gets the worker that parked last out of the idle list. NULL if there is none or, with `search`, if somebody is
- * searching already; the caller unparks it. */
-static Worker *
-idle_call(Runtime *runtime, bool search)
-{
-    Worker *worker = NULL;
-
-    mutex_lock(&runtime->idle_mutex);
-    int count = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
-    bool searched = atomic_load_explicit(&runtime->searching, memory_order_relaxed) != 0;
-    if (count > 0 && !(search && searched)) {
-        worker = &runtime->workers[runtime->idle[count - 1]];
-        atomic_store_explicit(&runtime->idle_count, count - 1, memory_order_relaxed);
-        if (search) {
-            atomic_fetch_add_explicit(&runtime->searching, 1, memory_order_relaxed);
-        }
-        worker->searching = search;
-    }
-    mutex_unlock(&runtime->idle_mutex);
-    return worker;
-}
 
 /* A worker that others can help has pushed a task. Nearly always two loads. */
 static void
@@ -203,7 +55,7 @@ worker_pushed(Worker *worker)
     bool idle = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed) > 0;
     if (!idle) {
         if (atomic_load_explicit(&runtime->started, memory_order_relaxed) < runtime->worker_count &&
-            PyThreadState_GetUnchecked() != NULL) {
+            !work_is_gathered(runtime) && PyThreadState_GetUnchecked() != NULL) {
             scheduler_start_worker(runtime);
         }
         return;
@@ -213,12 +65,12 @@ worker_pushed(Worker *worker)
     }
     else {
         uint64_t average = atomic_load_explicit(&worker->average_run, memory_order_relaxed);
-        if (average * run_queue_length(&worker->queue) > SURPLUS_NS) {
+        if (average * run_queue_length(&worker->queue) > SURPLUS_NS && !work_is_gathered(runtime)) {
             called = idle_call(runtime, true);
         }
     }
     if (called != NULL) {
-        scheduler_unpark(called);
+        worker_unpark(called);
     }
 }
 
@@ -255,7 +107,7 @@ pinned_push(Task *task)
     }
     runtime_visit(runtime); /* as in foreign_wake */
     inject_queue_push(&worker->pinned, &task->run);
-    scheduler_unpark(worker); /* it is remembered: see idle_enter */
+    worker_unpark(worker); /* it is remembered: see idle_enter */
     runtime_leave(runtime);
 }
 
@@ -306,7 +158,7 @@ foreign_pushed(Runtime *runtime)
 {
     Worker *worker = idle_call(runtime, true);
     if (worker != NULL) {
-        scheduler_unpark(worker);
+        worker_unpark(worker);
     }
 }
 
@@ -380,19 +232,6 @@ scheduler_push(Runtime *runtime, Task *task)
     foreign_pushed(runtime);
 }
 
-void
-scheduler_unpark_all(Runtime *runtime)
-{
-    /* The mutex orders the change of phase before the list of those who have not seen it. */
-    mutex_lock(&runtime->idle_mutex);
-    atomic_store_explicit(&runtime->idle_count, 0, memory_order_relaxed);
-    mutex_unlock(&runtime->idle_mutex);
-    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
-    for (int i = 0; i < started; i++) {
-        scheduler_unpark(&runtime->workers[i]);
-    }
-}
-
 /* ---- finding work ---------------------------------------------------------------------------------------- */
 
 static Task *
@@ -429,12 +268,31 @@ inject_take(Worker *worker)
     return task_of(nodes[0]);
 }
 
+/* Moves what was handed to `owner` into the queue of `worker`: the first is returned. */
+static Task *
+handed_take(Worker *worker, Worker *owner)
+{
+    RunNode *nodes[RUN_QUEUE_CAPACITY / 2];
+    size_t count = inject_queue_length(&owner->handed);
+
+    if (count == 0) {
+        return NULL;
+    }
+    count = inject_queue_pop_batch(&owner->handed, nodes, RUN_QUEUE_CAPACITY / 2);
+    if (count == 0) {
+        return NULL;
+    }
+    run_queue_push_batch(&worker->queue, nodes + 1, count - 1);
+    return task_of(nodes[0]);
+}
+
 static Task *
 worker_steal_from(Worker *worker, Worker *victim)
 {
     size_t count = 0;
     RunNode *node = run_queue_steal(&victim->queue, &worker->queue, &count);
     if (node != NULL) {
+        worker->victim = victim->id;
         /* relaxed: statistics */
         atomic_store_explicit(&worker->stolen,
                               atomic_load_explicit(&worker->stolen, memory_order_relaxed) + count,
@@ -451,6 +309,9 @@ worker_steal(Worker *worker)
     /* acquire: pairs with the release in scheduler_start_worker */
     uint32_t started = (uint32_t)atomic_load_explicit(&runtime->started, memory_order_acquire);
 
+    if (work_is_gathered(runtime) && !is_perturbed(worker)) {
+        return NULL;
+    }
     worker->random = worker->random * 1664525u + 1013904223u;
     uint32_t first = (worker->random >> 16) % started;
     for (uint32_t i = 0; i < started; i++) {
@@ -484,8 +345,7 @@ worker_look_outside(Worker *worker)
     }
 }
 
-/* The watcher's look at the busy workers: work that was there at the last look and has not been come to is taken. */
-static Task *
+Task *
 watcher_look(Worker *worker, bool *moved)
 {
     Runtime *runtime = worker->runtime;
@@ -493,6 +353,10 @@ watcher_look(Worker *worker, bool *moved)
     Task *task = NULL;
 
     *moved = false;
+    if (work_is_gathered(runtime)) {
+        *moved = true; /* whoever watches goes on until work is shared again */
+        gather_count_look(runtime);
+    }
     for (int i = 0; i < started && task == NULL; i++) {
         Worker *victim = &runtime->workers[i];
         if (victim == worker) {
@@ -513,6 +377,9 @@ watcher_look(Worker *worker, bool *moved)
         }
         if (stuck) {
             task = slot_take(victim);
+            if (task == NULL) {
+                task = handed_take(worker, victim);
+            }
             *moved = *moved || task != NULL;
         }
         /* have all that were queued at the last look left the queue? */
@@ -521,168 +388,6 @@ watcher_look(Worker *worker, bool *moved)
         }
         worker->seen_tail[i] = left + (uint32_t)length;
     }
-    return task;
-}
-
-/* ---- parking --------------------------------------------------------------------------------------------- */
-
-void
-scheduler_breathe(Runtime *runtime)
-{
-    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
-
-    for (int i = 0; i < started; i++) {
-        Worker *worker = &runtime->workers[i];
-        /* relaxed: a hint; a worker that is up sees to itself */
-        int state = atomic_load_explicit(&worker->park_state, memory_order_relaxed);
-        if ((state == PARK_ON_FUTEX || state == PARK_IN_DRIVER) &&
-            thread_state_has_requests(worker->tstate)) {
-            scheduler_unpark(worker);
-        }
-    }
-}
-
-typedef enum SleepEnd { SLEEP_WOKEN, SLEEP_TIMED_OUT, SLEEP_ATTEND } SleepEnd;
-
-/* Sleeps until `wake_at`: in the driver if nobody is there, else on the futex. */
-static SleepEnd
-worker_sleep(Worker *worker, uint64_t wake_at, TaskChain *chain)
-{
-    Runtime *runtime = worker->runtime;
-    int expected = PARK_NONE;
-    SleepEnd end = SLEEP_WOKEN;
-    /* The turn comes first: what is to wake the one in the driver is fetched by whoever is there, so nobody may be taken
-     * for that one before it is. */
-    bool turns = driver_turn_begin(&runtime->driver);
-
-    /* acq_rel / acquire: pairs with the exchange in scheduler_unpark */
-    if (!atomic_compare_exchange_strong_explicit(&worker->park_state, &expected,
-                                                 turns ? PARK_IN_DRIVER : PARK_ON_FUTEX,
-                                                 memory_order_acq_rel, memory_order_acquire)) {
-        atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
-        if (turns) {
-            driver_turn_cancel(&runtime->driver);
-        }
-        return SLEEP_WOKEN;
-    }
-    if (turns) {
-        driver_turn(&runtime->driver, wake_at, chain);
-    }
-    else {
-        int64_t timeout = PARK_FOREVER;
-        if (wake_at != TIMER_NEVER) {
-            uint64_t now = clock_now_us();
-            timeout = wake_at <= now ? 0 : (int64_t)(wake_at - now) * 1000;
-        }
-        if (parker_park(&worker->parker, timeout) == PARK_INTERRUPTED) {
-            end = SLEEP_ATTEND;
-        }
-    }
-    int state = atomic_exchange_explicit(&worker->park_state, PARK_NONE, memory_order_acq_rel);
-    if (state != PARK_NOTIFIED && chain->count == 0 && end == SLEEP_WOKEN) {
-        end = clock_now_us() >= wake_at ? SLEEP_TIMED_OUT : SLEEP_WOKEN;
-    }
-    return end;
-}
-
-/* Parks until there may be something to do. A task, or NULL: search again, or attend to the interpreter (*attend). */
-static Task *
-worker_park(Worker *worker, bool *attend)
-{
-    Runtime *runtime = worker->runtime;
-    TaskChain chain = TASK_CHAIN_EMPTY;
-    Task *task = NULL;
-    bool moved = true;
-
-    if (!idle_enter(worker)) {
-        idle_leave(worker);
-        return NULL;
-    }
-    /* relaxed: statistics */
-    atomic_store_explicit(&worker->parked,
-                          atomic_load_explicit(&worker->parked, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    for (;;) {
-        uint64_t now = clock_now_us();
-        uint64_t wake_at = TIMER_NEVER;
-        if (worker->watching) {
-            wake_at = now + WATCH_INTERVAL;
-        }
-        else if (!worker->no_strangers) {
-            wake_at = now + BREATH_INTERVAL;
-        }
-        else if (!worker->looked_for_deadlock && all_are_idle(runtime)) {
-            /* the last one to park: nobody else looks whether anybody will ever get up again */
-            *attend = worker->look_for_deadlock = worker->looked_for_deadlock = true;
-            break;
-        }
-        /* relaxed: a hint; it is set before the workers are told that the run closes */
-        uint64_t warn_at = atomic_load_explicit(&runtime->warn_at, memory_order_relaxed);
-        if (warn_at <= now) {
-            *attend = true;
-            break;
-        }
-        if (warn_at < wake_at) {
-            wake_at = warn_at;
-        }
-        if (now >= worker->next_breath) {
-            worker->next_breath = now + BREATH_INTERVAL;
-            scheduler_breathe(runtime);
-            blocking_pool_breathe(runtime->pool);
-        }
-        if (is_perturbed(worker)) {
-            perturb_delay(worker);
-        }
-        SleepEnd end = worker_sleep(worker, wake_at, &chain);
-        if (chain.count > 0 ||
-            atomic_load_explicit(&runtime->spread_pending, memory_order_relaxed)) {
-            worker->quiet_looks = 0;
-            break;
-        }
-        if (end == SLEEP_ATTEND || thread_state_has_requests(worker->tstate) ||
-            (worker->id == 0 &&
-             atomic_load_explicit(&runtime->driver.signalled, memory_order_relaxed))) {
-            *attend = true;
-            break;
-        }
-        if (end == SLEEP_WOKEN) {
-            worker->quiet_looks = 0;
-            break;
-        }
-        if (worker->watching) {
-            task = watcher_look(worker, &moved);
-            if (task != NULL) {
-                worker->quiet_looks = 0;
-                break;
-            }
-            worker->quiet_looks = moved ? 0 : worker->quiet_looks + 1;
-            if (worker->quiet_looks >= WATCH_QUIET_LOOKS) {
-                watcher_retire(worker);
-            }
-            continue;
-        }
-        if (wake_at == warn_at) {
-            continue;
-        }
-        /* Quiet for a while: are there threads that may drop a reference of ours, or nobody? */
-        if (!worker->no_strangers) {
-            *attend = true;
-            worker->count_strangers = true;
-            break;
-        }
-    }
-    idle_leave(worker);
-    if (atomic_exchange_explicit(&runtime->driver.signalled, false, memory_order_acquire)) {
-        if (worker->id == 0) {
-            *attend = true;
-        }
-        else {
-            atomic_store_explicit(&runtime->driver.signalled, true, memory_order_release);
-            scheduler_unpark(&runtime->workers[0]);
-        }
-    }
-    scheduler_wake_chain(&chain);
-    cancel_spread_pending(runtime);
     return task;
 }
 
@@ -710,6 +415,9 @@ worker_idle(Worker *worker)
             task = pinned_take(worker);
         }
         if (task == NULL) {
+            task = handed_take(worker, worker);
+        }
+        if (task == NULL) {
             task = inject_take(worker);
         }
         if (task == NULL && runtime->worker_count > 1) {
@@ -733,11 +441,38 @@ worker_idle(Worker *worker)
 
 /* ---- the loop -------------------------------------------------------------------------------------------- */
 
+/* Gives all that waits to run here to the worker that it was stolen from. */
+static void
+worker_hand_back(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    TaskChain chain = TASK_CHAIN_EMPTY;
+    Task *task;
+
+    /* acquire: pairs with the release in scheduler_start_worker */
+    if (worker->victim >= atomic_load_explicit(&runtime->started, memory_order_acquire)) {
+        return;
+    }
+    while ((task = slot_take(worker)) != NULL ||
+           (task = task_of(run_queue_pop(&worker->queue))) != NULL) {
+        task_chain_append(&chain, task);
+    }
+    if (chain.count > 0) {
+        Worker *victim = &runtime->workers[worker->victim];
+        inject_queue_push_chain(&victim->handed, &chain.first->run, &chain.last->run, chain.count);
+        worker_unpark(victim);
+    }
+}
+
 /* How long a task run takes on average, measured over the runs since the last call. */
 static void
 worker_measure(Worker *worker, uint64_t now, uint32_t least)
 {
     uint32_t runs = worker->tick - worker->period_tick;
+
+    if (worker->runtime->worker_count > 1 && gather_measure(worker, now)) {
+        worker_hand_back(worker);
+    }
     if (runs >= least) {
         uint64_t average = (now - worker->period_start) / runs;
         atomic_store_explicit(&worker->average_run,
@@ -833,7 +568,7 @@ worker_tick(Worker *worker)
         worker->next_breath = now / 1000 + BREATH_INTERVAL;
         blocking_pool_breathe(worker->runtime->pool);
     }
-    scheduler_breathe(worker->runtime);
+    workers_breathe(worker->runtime);
     if (worker->id == 0 &&
         atomic_exchange_explicit(&worker->runtime->driver.signalled, false, memory_order_acquire)) {
         worker_attend(worker);
@@ -857,7 +592,10 @@ worker_next_perturbed(Worker *worker)
         worker->slot_streak = WORKER_SLOT_STREAK; /* the queue first */
         break;
     case 3:
+        worker_hand_back(worker);
+        return handed_take(worker, worker);
     case 4:
+    case 5:
         for (uint32_t moves = perturb_choose(worker, 4); moves > 0; moves--) {
             RunNode *node = run_queue_pop(&worker->queue);
             if (node == NULL) {
@@ -880,7 +618,10 @@ worker_next(Worker *worker)
     worker->tick++;
     if (--worker->until_tick == 0) {
         worker_tick(worker);
-        task = inject_take(worker);
+        task = handed_take(worker, worker);
+        if (task == NULL) {
+            task = inject_take(worker);
+        }
         if (task != NULL) {
             return task;
         }

@@ -14,13 +14,9 @@ void scheduler_push(Runtime *runtime, Task *task);
 /* Runs tasks on the calling thread until the runtime has ended. Attached. */
 void scheduler_run_worker(Worker *worker);
 
-/* Gets every parked worker up (the phase changed). Any thread. */
-void scheduler_unpark_all(Runtime *runtime);
-void scheduler_unpark(Worker *worker);
-
-/* Gets parked workers up of whom the interpreter wants something: to merge the count of an object that another thread
- * dropped, which that thread tells nobody. Any thread. */
-void scheduler_breathe(Runtime *runtime);
+/* The watcher's look at the busy workers: work that was there at the last look and has not been come to is taken. *moved:
+ * has anything changed since then? Detached. */
+Task *watcher_look(Worker *worker, bool *moved);
 
 /* Starts a further worker thread if there is one left to start. Attached, no lock held; runs Python code. */
 void scheduler_start_worker(Runtime *runtime);

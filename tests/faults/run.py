@@ -343,6 +343,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     combinations = [
         Combination(scenario, notation, threads)
         for scenario in options.scenario or scenario_names()

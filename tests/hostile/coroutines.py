@@ -123,23 +123,24 @@ PROGRAMS = [
     Hostile(
         "close_and_throw_on_a_parked_coroutine",
         """
-        made = []
-        async def parked():
+        async def parked(gate):
             try:
-                await tonio.sleep(0.02)
+                await gate.wait()
             except GeneratorExit:
                 print("closed under its task")
                 raise
-            return "slept"
+            return "waited"
         async def program():
             for use in (lambda c: c.close(), lambda c: c.throw(ValueError("by hand"))):
-                coroutine = parked()
+                gate = tonio.Event()
+                coroutine = parked(gate)
                 join = tonio.spawn(coroutine)
                 await tonio.sleep(0.005)
                 try:
                     use(coroutine)
                 except ValueError as error:
                     print("who throws gets", error)
+                gate.set()
                 try:
                     assert await join is None
                 except* RuntimeError as group:  # `await` can tell
@@ -152,8 +153,9 @@ PROGRAMS = [
     Hostile(
         "send_to_a_parked_coroutine",
         """
+        gate = tonio.Event()
         async def parked():
-            return await tonio.sleep(0.02)
+            return await gate.wait()
         async def program():
             coroutine = parked()
             join = tonio.spawn(coroutine)
@@ -164,6 +166,7 @@ PROGRAMS = [
                 print("sent")  # a yielded operation knows nothing of it
             except RuntimeError:
                 print("sent")  # an awaited one does
+            gate.set()
             try:
                 assert await join is None
             except* RuntimeError as group:

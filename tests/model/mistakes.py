@@ -269,7 +269,7 @@ MISTAKES = (
         "parks-without-looking",
         "park",
         "two workers, a wake",
-        "runtime/scheduler.c",
+        "runtime/parking.c",
         "    return inject_queue_length(&runtime->inject) == 0 &&\n",
         "    return ",
     ),
@@ -277,7 +277,7 @@ MISTAKES = (
         "taken-for-the-one-in-the-driver",
         "park",
         "two wakes",
-        "runtime/scheduler.c",
+        "runtime/parking.c",
         """    if (turns) {
         driver_turn(""",
         """    if (turns) {
@@ -289,7 +289,7 @@ MISTAKES = (
         "forgets-notification",
         "park",
         "pinned",
-        "runtime/scheduler.c",
+        "runtime/parking.c",
         """        atomic_store_explicit(&worker->park_state, PARK_NONE, memory_order_relaxed);
         if (turns) {
             driver_turn_cancel(&runtime->driver);
@@ -322,7 +322,7 @@ MISTAKES = (
         "enters-without-watching",
         "park",
         "a stuck worker, after",
-        "runtime/scheduler.c",
+        "runtime/parking.c",
         "(others_run || worker->quiet_looks < WATCH_QUIET_LOOKS)) {",
         "((void)others_run, worker->quiet_looks < WATCH_QUIET_LOOKS)) {",
     ),
@@ -330,7 +330,7 @@ MISTAKES = (
         "retires-while-others-run",
         "park",
         "stuck worker, after",
-        "runtime/scheduler.c",
+        "runtime/parking.c",
         "    if (running == 0) {",
         "    if (running >= 0) {",
     ),
@@ -341,6 +341,22 @@ MISTAKES = (
         "runtime/scheduler.c",
         "            task = slot_take(victim);",
         "            task = NULL;",
+    ),
+    Mistake(
+        "hands-over-silently",
+        "park",
+        "work is handed over",
+        "runtime/scheduler.c",
+        "        worker_unpark(victim);\n",
+        "",
+    ),
+    Mistake(
+        "watcher-leaves-what-was-handed",
+        "park",
+        "handed to a stuck",
+        "runtime/scheduler.c",
+        "                task = handed_take(worker, victim);",
+        "                task = NULL;",
     ),
     Mistake(
         "ends-with-visitors",
@@ -356,7 +372,7 @@ MISTAKES = (
         "the end of a run",
         "runtime/ending.c",
         """        atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);
-        scheduler_unpark_all(runtime);""",
+        workers_unpark_all(runtime);""",
         """        atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);""",
     ),
 )

@@ -19,6 +19,8 @@ typedef struct Job {
     uint64_t ran_at;
 } Job;
 
+_Thread_local uint32_t mutex_contention; /* core/mutex.c is not there */
+
 static Runtime *runtime;
 static Job jobs[MOST_TASKS];
 static int job_count;
@@ -138,7 +140,7 @@ anything_queued(void)
     for (int i = 0; i < runtime->worker_count; i++) {
         Worker *worker = &runtime->workers[i];
         queued = queued || worker->slot != NULL || inject_queue_length(&worker->pinned) > 0 ||
-                 run_queue_length(&worker->queue) > 0;
+                 inject_queue_length(&worker->handed) > 0 || run_queue_length(&worker->queue) > 0;
     }
     return queued;
 }
@@ -347,6 +349,52 @@ start_queue(void)
     wake_at_start(0);
 }
 
+/* ---- workers in each other's way -------------------------------------------------------------------------- */
+
+/* Wakes the last two tasks, and makes its worker believe that it has met the other one at a mutex all the time. */
+static void
+wakes_two_and_meets(void)
+{
+    Worker *worker = current_worker;
+
+    wake(job_count - 2);
+    wake(job_count - 1);
+    worker->contention = mutex_contention - 1000;
+    worker->watchful = 0;
+    worker->until_tick = 1;
+}
+
+static void
+start_handed(void)
+{
+    begin(2);
+    job_new(wakes_two_and_meets);
+    job_new(NULL);
+    job_new(NULL);
+    wake_at_start(0);
+}
+
+static void
+waits_for_third(void)
+{
+    wait_for(2);
+}
+
+/* The other worker is in a long task: what is handed to it comes back. */
+static void
+start_handed_stuck(void)
+{
+    begin(2);
+    job_new(waits_for_third);
+    job_new(wakes_two_and_meets);
+    job_new(NULL);
+    job_new(NULL);
+    wake_at_start(0);
+    wake_at_start(1);
+}
+
+/* ---- a long quiet ------------------------------------------------------------------------------------------ */
+
 /* Nothing has moved for so long that nobody watches any more, and whoever sleeps does so without a bound. */
 static void
 long_quiet(void)
@@ -464,6 +512,9 @@ const Model models[] = {
     {"park: the poller is handed over", start_hand_over, NULL, quiet_watched, 2, false, false},
     {"park: the slot of a stuck worker", start_slot, NULL, quiet_some_time, 3, false, true},
     {"park: the queue of a stuck worker", start_queue, NULL, quiet_watched, 3, false, false},
+    {"park: work is handed over", start_handed, NULL, quiet_at_once, 2, false, false},
+    {"park: work is handed to a stuck worker", start_handed_stuck, NULL, quiet_some_time, 2, false,
+     false},
     {"park: a stuck worker, after a long quiet", start_slot_quiet, NULL, quiet_some_time, 3, false,
      true},
     {"park: a worker that gets stuck later on", start_slot_later, NULL, quiet_some_time, 2, false,

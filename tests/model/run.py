@@ -59,7 +59,14 @@ class Program:
 
 PROGRAMS = {
     "park": Program(
-        (*ENGINE, "runtime/ending.c", "runtime/scheduler.c"), ("model_park.c", "engine_runtime.c")
+        (
+            *ENGINE,
+            "runtime/ending.c",
+            "runtime/gather.c",
+            "runtime/parking.c",
+            "runtime/scheduler.c",
+        ),
+        ("model_park.c", "engine_runtime.c"),
     ),
     "task": Program(TASKS, ("model_task.c", "engine_runtime.c", "engine_list.c")),
     "mutex": Program(

@@ -118,6 +118,7 @@ typedef struct Mutex {
     _Atomic uint32_t word;
 } Mutex;
 
+extern _Thread_local uint32_t mutex_contention;
 #define mutex_lock(m) model_lock((void *)&(m)->word, MODEL_WHERE " " #m)
 #define mutex_try_lock(m) model_try_lock((void *)&(m)->word, MODEL_WHERE " " #m)
 #define mutex_unlock(m) model_unlock((void *)&(m)->word, MODEL_WHERE " " #m)
