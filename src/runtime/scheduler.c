@@ -662,6 +662,7 @@ scheduler_run_worker(Worker *worker)
     Runtime *runtime = worker->runtime;
 
     worker->period_start = clock_now_ns();
+    worker->contention = mutex_contention; /* the thread may have been a worker of other runs */
     while (!runtime_is_forked(runtime)) {
         Task *task = worker_next(worker);
         if (task == NULL) {
