@@ -94,13 +94,18 @@ test-faults: ## make every call that can fail do so, once each (FAULTS=short: a 
 demo: build ## serve and fetch the standard library on all cores, compare every byte
 	$(PYTHON) examples/demo.py
 
+# Part of the benchmarks is no document.
+WRITE_BENCH_DOCS = $(if $(BENCH_ARGS),true,$(PYTHON) benchmarks/publish.py)
+
 .PHONY: bench
-bench: build ## run the benchmarks, beside other libraries (ten minutes)
+bench: build ## run the benchmarks, beside other libraries, and write docs/benchmarks.md (ten minutes)
 	$(PYTHON) benchmarks/run.py $(BENCH_ARGS)
+	@$(WRITE_BENCH_DOCS)
 
 .PHONY: bench-full
 bench-full: build ## the same with nine rounds and longer windows (an hour)
 	$(PYTHON) benchmarks/run.py --full $(BENCH_ARGS)
+	@$(WRITE_BENCH_DOCS)
 
 .PHONY: bench-compare
 bench-compare: build ## what became slower since a commit: make bench-compare BASE=HEAD~3
