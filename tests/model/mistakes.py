@@ -145,12 +145,10 @@ MISTAKES = (
         "runtime/cancel.c",
         """    task_clear_cancel_request(task);
     if (!chain_is_cancelled(task->scope, task, task_runtime(task))) {
-        return false;
-    }""",
+""",
         """    if (!chain_is_cancelled(task->scope, task, task_runtime(task))) {
         task_clear_cancel_request(task);
-        return false;
-    }""",
+""",
     ),
     Mistake(
         "select-opens-unlooked",
