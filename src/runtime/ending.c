@@ -3,7 +3,8 @@
  * The main task's end, or an interrupt, changes the phase to CLOSING and asks every task there is to cancel. Some may be
  * missed just then: each worker sweeps once more when it first has nothing to do, and later ones are born cancelled. The worker
  * that finds that as many tasks have ended as were created changes the phase to ENDED. Tasks that take their time are named
- * in a warning; a second Ctrl-C, or a deadlock of tasks that hold cancellations off, abandons them.
+ * in a warning; a second Ctrl-C, or a deadlock of tasks that hold cancellations off, abandons them: every task is woken once
+ * more, in an uncancellable wait, too, and each worker sweeps again as above.
  *
  * `outcome_mutex` guards the outcome and the link to the main task; a task is asked to cancel under it, nothing else.
  */
@@ -17,6 +18,8 @@
 void
 runtime_cancel_tasks(Runtime *runtime)
 {
+    uint32_t extra = runtime_is_abandoned(runtime) ? TASK_ABANDON : 0;
+
     mutex_lock(&runtime->task_mutex);
     TaskSlab *slab = runtime->slabs; /* slabs are only ever added in front */
     mutex_unlock(&runtime->task_mutex);
@@ -24,7 +27,7 @@ runtime_cancel_tasks(Runtime *runtime)
     for (; slab != NULL; slab = slab->next) {
         TaskChain chain = TASK_CHAIN_EMPTY;
         for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
-            task_request_cancel(&slab->tasks[i], 0, &chain);
+            task_request_cancel(&slab->tasks[i], extra, &chain);
         }
         scheduler_wake_chain(&chain);
     }
@@ -71,7 +74,7 @@ runtime_abandon(Runtime *runtime)
     int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
 
     atomic_store_explicit(&runtime->abandoned, true, memory_order_relaxed);
-    runtime_cancel_tasks(runtime);
+    /* before tasks are woken: it is not for their clean-up */
     for (int i = 0; i < started; i++) {
         Worker *worker = &runtime->workers[i];
         /* relaxed: a guess. On one that has nothing to run it strikes when it next attends, and ends there. */
@@ -80,6 +83,8 @@ runtime_abandon(Runtime *runtime)
             PyThreadState_SetAsyncExc(worker->ident, PyExc_KeyboardInterrupt);
         }
     }
+    runtime_cancel_tasks(runtime);
+    workers_unpark_all(runtime); /* each worker asks the tasks that were missed here */
 }
 
 void

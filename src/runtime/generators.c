@@ -87,7 +87,7 @@ generators_end(Runtime *runtime)
         Completion completion = {generators_closed};
         PyObject *runnable = runnable_claim(closing, "close_all()");
         Py_DECREF(closing);
-        worker->swept = false;
+        worker->swept = 0;
         /* release: foreign threads that come now find everything in order */
         atomic_store_explicit(&runtime->phase, RUNTIME_RUNNING, memory_order_release);
         Task *task = runnable == NULL ? NULL : runtime_new_task(runtime, runnable, &completion, 0);

@@ -59,6 +59,10 @@ typedef struct OperationClass {
     OperationResult (*cancelled)(Operation *op, Task *task);
     bool settles;
 
+    /* The run is abandoned, and the operation would wait uncancellably (after detach, if it did already): it gives up what
+     * kept it, and the task is closed. NULL: it goes on waiting, because that is for tasks or jobs, which are ended as well. */
+    void (*abandoned)(Operation *op, Task *task);
+
     /* It waits through a WaitGroup: `detach` is called after every wait, however that has ended. */
     bool grouped;
 

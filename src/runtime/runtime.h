@@ -71,8 +71,8 @@ struct Worker {
     uint32_t random;         /* owner: where to start looking for a victim */
     uint32_t *seen_progress; /* owner: what a watcher saw at its last look, per worker */
     uint32_t *seen_tail;
-    int quiet_looks; /* owner: looks in a row that saw nothing move */
-    bool swept;      /* owner: has cancelled the tasks it created before it saw the runtime close */
+    int quiet_looks;          /* owner: looks in a row that saw nothing move */
+    uint8_t swept;            /* owner: SWEPT_* */
     uint64_t next_breath;     /* owner: microseconds; when to look after threads that sleep again */
     bool no_strangers;        /* owner: while it sleeps no thread but the runtime's own exists */
     bool count_strangers;     /* owner: that is to be found out */
@@ -91,6 +91,9 @@ struct Worker {
 };
 
 #define WORKER_SCRATCH 65536
+
+/* What a worker knew of the end when it last cancelled all tasks. */
+enum { SWEPT_CLOSING = 1, SWEPT_ABANDONED = 2 };
 
 /* Where the start of a further worker stands. */
 enum {

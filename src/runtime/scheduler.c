@@ -391,6 +391,21 @@ watcher_look(Worker *worker, bool *moved)
     return task;
 }
 
+/* Whoever closed or abandoned the run may have missed tasks that were being created, or that were about to wait, here just
+ * then; those that come now are born cancelled, and find the run abandoned. */
+static void
+worker_sweep(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+    uint8_t end = (runtime_is_closing(runtime) ? SWEPT_CLOSING : 0) |
+                  (runtime_is_abandoned(runtime) ? SWEPT_ABANDONED : 0);
+
+    if (end != worker->swept) {
+        worker->swept = end;
+        runtime_cancel_tasks(runtime);
+    }
+}
+
 /* With nothing to run: searches and parks until there is a task. NULL: attend to the interpreter, or the end. Detached. */
 static Task *
 worker_idle(Worker *worker)
@@ -400,12 +415,7 @@ worker_idle(Worker *worker)
     Task *task = NULL;
 
     while (!attend) {
-        if (!worker->swept && runtime_is_closing(runtime)) {
-            /* Whoever closed the runtime may have missed tasks that were being created here just then; from now on
-             * new ones are born cancelled. */
-            worker->swept = true;
-            runtime_cancel_tasks(runtime);
-        }
+        worker_sweep(worker);
         worker_look_outside(worker);
         task = slot_take(worker);
         if (task == NULL) {
@@ -497,6 +507,8 @@ worker_look_for_deadlock(Worker *worker)
         PyGC_Collect();
         if (inspect_is_deadlocked(worker)) {
             runtime_deadlocked(worker->runtime);
+            /* If that has woken nobody it must be told again, which abandons the run. */
+            worker->looked_for_deadlock = runtime_is_abandoned(worker->runtime);
         }
     }
     else if (woken == NULL) {

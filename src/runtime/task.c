@@ -73,7 +73,8 @@ task_request_cancel(Task *task, uint32_t extra, TaskChain *chain)
         if (state & TASK_FREE) {
             return;
         }
-        claims = (state & (TASK_WAITING | TASK_CLAIMED | TASK_UNCANCELLABLE)) == TASK_WAITING;
+        claims = (state & (TASK_WAITING | TASK_CLAIMED)) == TASK_WAITING &&
+                 (!(state & TASK_UNCANCELLABLE) || (extra & TASK_ABANDON));
         next = state | TASK_CANCEL | extra;
         if (claims) {
             next = (next | TASK_CLAIMED | TASK_CANCELLED) & ~(uint32_t)TASK_WAITING;
@@ -113,7 +114,8 @@ task_try_park(Task *task)
         if (state & TASK_CLAIMED) {
             return false;
         }
-        if ((state & (TASK_CANCEL | TASK_UNCANCELLABLE)) == TASK_CANCEL) {
+        if ((state & TASK_CANCEL) &&
+            (state & (TASK_UNCANCELLABLE | TASK_ABANDON)) != TASK_UNCANCELLABLE) {
             return false;
         }
         /* release: all the owner did to the task comes before it can be claimed as waiting; pairs with the
@@ -163,6 +165,16 @@ task_clear_cancel_request(Task *task)
 {
     /* acquire: pairs with the release in task_request_cancel */
     atomic_fetch_and_explicit(&task->state, ~(uint32_t)TASK_CANCEL, memory_order_acquire);
+}
+
+void
+task_clear_abandon_request(Task *task)
+{
+    /* relaxed: most never get one */
+    if (atomic_load_explicit(&task->state, memory_order_relaxed) & TASK_ABANDON) {
+        /* acquire: pairs with the release in task_request_cancel, which followed the store that abandoned the run */
+        atomic_fetch_and_explicit(&task->state, ~(uint32_t)TASK_ABANDON, memory_order_acquire);
+    }
 }
 
 void

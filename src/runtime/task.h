@@ -49,6 +49,8 @@ enum {
     TASK_STOPPED = 1u << 7, /* cancelled as a whole (Join.cancel); once set, never unset */
     TASK_PROXY = 1u
         << 8, /* stands in a wait queue for the host of its `group` and never runs; never changes */
+    TASK_ABANDON = 1u
+        << 9, /* the run is abandoned: with TASK_CANCEL, what uncancellable waits hear, too; the owner takes it away */
 };
 
 enum {
@@ -65,6 +67,8 @@ enum {
     TASK_BARE = 1u
         << 6, /* `top` is a claimed operation that was not polled yet, with no coroutine around it */
     TASK_PINNED = 1u << 7, /* only one worker may run it: stack->worker */
+    TASK_UNLOCKED = 1u
+        << 8, /* the run being abandoned, it had to leave Condition.wait() without the lock */
 };
 
 /* Several waits of one task at once (select). Each has a proxy: a task that never runs, in the wait queue in its host's
@@ -148,8 +152,9 @@ task_chain_append(TaskChain *chain, Task *task)
  * after it has let go of its lock. */
 bool task_claim(Task *task, uint32_t reason, TaskChain *chain);
 
-/* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole. A task that was waiting
- * is claimed (reason TASK_CANCELLED) and appended to `chain`, as above. */
+/* Any thread. Asks for cancellation; `extra` is 0, or TASK_STOPPED to cancel the task as a whole, or TASK_ABANDON, which
+ * uncancellable waits hear as well. A task that was waiting is claimed (reason TASK_CANCELLED) and appended to `chain`, as
+ * above. */
 void task_request_cancel(Task *task, uint32_t extra, TaskChain *chain);
 
 /* Any thread. Claims a parked task as if it were cancelled, to look at it; it finds out that it is not, and waits again. True:
@@ -157,7 +162,7 @@ void task_request_cancel(Task *task, uint32_t extra, TaskChain *chain);
 bool task_borrow(Task *task, TaskChain *chain);
 
 /* Owner, after the operation was armed. True: the task is parked and no longer the caller's. False: the wait has
- * been claimed meanwhile, or (the wait being cancellable) a cancellation is asked for. */
+ * been claimed meanwhile, or a cancellation is asked for that it hears. */
 bool task_try_park(Task *task);
 
 /* Owner. The reason for which the present wait was claimed, 0 if it was not. */
@@ -181,6 +186,9 @@ task_cancel_requested(Task *task)
 
 void task_clear_cancel_request(Task *task);
 void task_keep_cancel_request(Task *task);
+
+/* Owner. It has heard that the run is abandoned: what follows finds out by runtime_is_abandoned(). */
+void task_clear_abandon_request(Task *task);
 
 /* Owner. */
 static inline bool

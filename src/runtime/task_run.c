@@ -125,19 +125,31 @@ task_set_cancelled(Task *task)
     PyErr_SetNone(PyExc_GeneratorExit);
 }
 
-/* A cancellation is in force in which `op` (NULL: none) would wait or give way. PENDING: it goes on, deaf to further ones,
- * until what it owns has ended. ERROR: the exception to raise is set. */
+/* A cancellation was delivered that `op` outlasts. PENDING: it goes on, deaf to further ones, until what it owns has ended.
+ * ERROR: the run is abandoned and it had to give up; the exception to raise is set. */
+static OperationResult
+operation_outlasts_cancel(Task *task, Operation *op)
+{
+    if (op->cls->abandoned != NULL && runtime_is_abandoned(task_runtime(task))) {
+        op->cls->abandoned(op, task);
+        task_set_cancelled(task);
+        return OPERATION_ERROR;
+    }
+    task_set_uncancellable(task);
+    return OPERATION_PENDING;
+}
+
+/* A cancellation is in force in which `op` (NULL: none) would wait or give way. PENDING and ERROR: as above. */
 static OperationResult
 task_deliver_cancel(Task *task, Operation *op)
 {
     task_spread_stop(task);
     if (op != NULL && op->cls->cancelled != NULL &&
         op->cls->cancelled(op, task) == OPERATION_PENDING) {
-        task_set_uncancellable(task);
         if (!op->cls->settles) {
             task->flags |= TASK_CANCELLING;
         }
-        return OPERATION_PENDING;
+        return operation_outlasts_cancel(task, op);
     }
     task_set_cancelled(task);
     return OPERATION_ERROR;
@@ -252,8 +264,9 @@ task_wait_ended(Worker *worker, Task *task, uint32_t reason, PyObject **value)
     default: /* TASK_CANCELLED */
         /* if none is in force (the scope was left or changed meanwhile) it waits again; if one was delivered it goes on */
         result = OPERATION_PENDING;
+        task_clear_abandon_request(task);
         if (task->flags & TASK_CANCELLING) {
-            task_set_uncancellable(task);
+            result = operation_outlasts_cancel(task, op);
         }
         else if (task_is_cancelled(task)) {
             result = task_deliver_cancel(task, op);

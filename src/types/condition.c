@@ -7,6 +7,10 @@
  * Whatever ends the wait, the task holds the lock again when it goes on: after a timeout or a cancellation, too, it queues for
  * the lock, and that wait cannot be cancelled. A notification that comes to a task which is being cancelled is passed on.
  *
+ * The one exception is a run that is abandoned, for the lock may never come: its owner may have ended with it, or wait for this
+ * task. Then the task goes without the lock if that is not free, and is marked (TASK_UNLOCKED): what it does on its way out
+ * with the lock that it believes to hold is passed over, not an error on top of the end.
+ *
  * Invariant: a ConditionWait is in the condition's queue while WAITS and not claimed, in the lock's queue while LOCKS; its task
  * owns the lock while NEW.
  */
@@ -66,14 +70,20 @@ check_predicate(ConditionWait *self, PyObject **result)
     return truth == 0 ? OPERATION_PENDING : OPERATION_ERROR;
 }
 
+/* Under the mutex, the task having the lock again: it is the same owner as before, so the block around will release. */
+static void
+resume_ownership(ConditionWait *self)
+{
+    self->acquire.permits->generation = self->generation;
+}
+
 /* The task has the lock again. */
 static OperationResult
 wait_locked(ConditionWait *self, PyObject **result)
 {
     self->phase = WAIT_NEW;
     mutex_lock(wait_mutex(self));
-    self->acquire.permits->generation =
-        self->generation; /* the block around it will release the lock */
+    resume_ownership(self);
     mutex_unlock(wait_mutex(self));
     if (self->cancelled) {
         *result = Py_None; /* the run loop raises CancelledError instead */
@@ -109,6 +119,9 @@ wait_poll(Operation *op, Task *task, PyObject **result)
         bool taken = permits_take(&self->acquire, owner);
         mutex_unlock(wait_mutex(self));
         return taken ? wait_locked(self, result) : OPERATION_PENDING;
+    }
+    if (task_is_unlocked(task)) {
+        return OPERATION_PENDING; /* it is closed when it gives this out */
     }
     if (!permits_is_owner(self->acquire.permits, owner)) {
         PyErr_Format(PyExc_RuntimeError, "%s needs the lock: call it inside of %s", op->cls->name,
@@ -220,10 +233,32 @@ wait_cancelled(Operation *op, Task *Py_UNUSED(task))
     return OPERATION_PENDING;
 }
 
+static void
+wait_abandoned(Operation *op, Task *task)
+{
+    ConditionWait *self = (ConditionWait *)op;
+
+    mutex_lock(wait_mutex(self));
+    bool taken = permits_take(&self->acquire, owner_of(task));
+    if (taken) {
+        resume_ownership(self);
+    }
+    mutex_unlock(wait_mutex(self));
+    if (!taken) {
+        task->flags |= TASK_UNLOCKED;
+    }
+}
+
 static PyObject *
 wait_describe(Operation *op)
 {
-    return PyUnicode_FromFormat("%s of %R", op->cls->name, ((ConditionWait *)op)->condition);
+    ConditionWait *self = (ConditionWait *)op;
+
+    mutex_lock(wait_mutex(self));
+    bool locks = self->phase == WAIT_LOCKS;
+    mutex_unlock(wait_mutex(self));
+    return PyUnicode_FromFormat(locks ? "the lock, to leave %s of %R" : "%s of %R", op->cls->name,
+                                self->condition);
 }
 
 #define WAIT_KIND(text)                                                                            \
@@ -238,6 +273,7 @@ wait_describe(Operation *op)
                 .detach = wait_detach,                                                             \
                 .timed_out = wait_timed_out,                                                       \
                 .cancelled = wait_cancelled,                                                       \
+                .abandoned = wait_abandoned,                                                       \
             },                                                                                     \
         .exclusive = true,                                                                         \
     }
@@ -480,7 +516,7 @@ condition_notify(Condition *self, Py_ssize_t most)
         count++;
     }
     mutex_unlock(&permits->mutex);
-    if (!mine) {
+    if (!mine && !caller_is_unlocked()) {
         PyErr_SetString(PyExc_RuntimeError,
                         "notifying needs the lock: do it inside of 'with (yield condition()):' or "
                         "'async with condition():'");
@@ -549,7 +585,9 @@ PyDoc_STRVAR(
     "returns; the result is None.\n\n"
     "The task holds the lock again however the wait ends, cancellation included, and even if "
     "that takes longer than `timeout`\n"
-    "(seconds). It may end without a notification: look again at what is waited for, or use "
+    "(seconds). Only if the run is abandoned, by a second Ctrl-C or in a deadlock, it is closed "
+    "without a lock that is not free.\n"
+    "It may end without a notification: look again at what is waited for, or use "
     "wait_for().\n\n"
     "Raises TimeoutError if there was no notification in time, RuntimeError if this task does not "
     "hold the lock, ValueError for a\n"

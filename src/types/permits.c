@@ -46,6 +46,13 @@ owner_current(void)
     return task != NULL ? owner_of(task) : (Owner){&thread_owner, 0};
 }
 
+bool
+caller_is_unlocked(void)
+{
+    Task *task = running_task();
+    return task != NULL && task_is_unlocked(task);
+}
+
 /* What a task (NULL: the calling thread) is called. New reference, or NULL without an exception: then it has no name. */
 static PyObject *
 owner_name(Task *task)
@@ -384,16 +391,17 @@ permits_give_owned(Permits *permits, uint64_t amount, const char *what)
     }
     mutex_unlock(&permits->mutex);
     scheduler_wake_chain(&chain);
-    if (!mine && owned) {
+    bool passes = mine || caller_is_unlocked();
+    if (!passes && owned) {
         PyErr_Format(PyExc_RuntimeError,
                      "%s is held by another task, '%V': only that may release it", what, name,
                      "unknown");
     }
-    else if (!mine) {
+    else if (!passes) {
         PyErr_Format(PyExc_RuntimeError, "%s is not locked: there is nothing to release", what);
     }
     Py_XDECREF(name);
-    return mine ? 0 : -1;
+    return passes ? 0 : -1;
 }
 
 /* Gives back what this operation took, whoever calls. */
@@ -422,7 +430,7 @@ acquire_give(Acquire *self)
     mutex_unlock(&permits->mutex);
     scheduler_wake_chain(&chain);
     Py_XDECREF(name);
-    if (!mine) {
+    if (!mine && !caller_is_unlocked()) {
         PyErr_Format(PyExc_RuntimeError, "%s: it was released already", self->base.cls->name);
         return -1;
     }

@@ -98,6 +98,17 @@ int permits_give_owned(Permits *permits, uint64_t amount, const char *what);
 Owner owner_current(void);
 Owner owner_of(const Task *task);
 
+/* Did the run, being abandoned, have the task leave Condition.wait() without the lock? Then what it does with locks that it
+ * does not hold is passed over. The owner of the task asks. */
+static inline bool
+task_is_unlocked(const Task *task)
+{
+    return (task->flags & TASK_UNLOCKED) != 0;
+}
+
+/* The same of the calling task, if there is one. */
+bool caller_is_unlocked(void);
+
 static inline bool
 owner_equal(Owner a, Owner b)
 {

@@ -307,6 +307,35 @@ PROGRAMS = [
         tells=("DeadlockError: all tasks wait", "of <Lock held by 'takes', 1 waiting"),
     ),
     Hostile(
+        "condition_whose_lock_is_held_by_a_task_that_ended",
+        """
+        condition = sync.Condition()
+        async def waits():
+            async with condition():
+                try:
+                    await condition.wait()
+                finally:
+                    print("leaves:", sys.exception().__class__.__name__)
+        async def takes():
+            condition.try_acquire()
+        async def program():
+            join = tonio.spawn(waits())
+            while "Condition 1 waiting, with <Lock free" not in repr(condition):
+                await tonio.yield_now()
+            await tonio.spawn(takes())
+            print(join.cancel())
+            await join
+        run(program())
+        """,
+        prints="True\nleaves: GeneratorExit",
+        status=1,
+        tells=(
+            "DeadlockError: all tasks wait",
+            "waits waits for the lock, to leave Condition.wait() of <Condition 0 waiting",
+            "with <Lock held by 'takes', 1 waiting",
+        ),
+    ),
+    Hostile(
         "cycle_of_tasks_that_join_each_other",
         """
         joins = {}

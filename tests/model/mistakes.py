@@ -108,8 +108,8 @@ MISTAKES = (
         "channel",
         "receive and cancel",
         "runtime/task.c",
-        "if ((state & (TASK_CANCEL | TASK_UNCANCELLABLE)) == TASK_CANCEL) {",
-        "if (false) {",
+        "if ((state & TASK_CANCEL) &&",
+        "if (false &&",
     ),
     Mistake(
         "cleared-too-early",
@@ -125,8 +125,32 @@ MISTAKES = (
         "task",
         "waits for a member",
         "runtime/task.c",
-        "if ((state & (TASK_CANCEL | TASK_UNCANCELLABLE)) == TASK_CANCEL) {",
-        "if (state & TASK_CANCEL) {",
+        "(state & (TASK_UNCANCELLABLE | TASK_ABANDON)) != TASK_UNCANCELLABLE) {",
+        "true) {",
+    ),
+    Mistake(
+        "parks-though-abandoned",
+        "task",
+        "outlasts cancellations",
+        "runtime/task.c",
+        "(state & (TASK_UNCANCELLABLE | TASK_ABANDON)) != TASK_UNCANCELLABLE) {",
+        "!(state & TASK_UNCANCELLABLE)) {",
+    ),
+    Mistake(
+        "deaf-though-abandoned",
+        "task",
+        "outlasts cancellations",
+        "runtime/task.c",
+        "(!(state & TASK_UNCANCELLABLE) || (extra & TASK_ABANDON));",
+        "!(state & TASK_UNCANCELLABLE);",
+    ),
+    Mistake(
+        "abandoned-again-and-again",
+        "task",
+        "abandoned while it waits for a member",
+        "runtime/task_run.c",
+        "        task_clear_abandon_request(task);\n",
+        "",
     ),
     Mistake(
         "member-does-not-look",
@@ -145,12 +169,10 @@ MISTAKES = (
         "runtime/cancel.c",
         """    task_clear_cancel_request(task);
     if (!chain_is_cancelled(task->scope, task, task_runtime(task))) {
-        return false;
-    }""",
+""",
         """    if (!chain_is_cancelled(task->scope, task, task_runtime(task))) {
         task_clear_cancel_request(task);
-        return false;
-    }""",
+""",
     ),
     Mistake(
         "select-opens-unlooked",

@@ -101,6 +101,21 @@ stops(void *unused)
     scheduler_wake_chain(&chain);
 }
 
+/* As runtime_abandon() does, to the tasks that there may be. */
+static void
+abandons(void *unused)
+{
+    TaskChain chain = TASK_CHAIN_EMPTY;
+
+    (void)unused;
+    atomic_store_explicit(&runtime->abandoned, true, memory_order_relaxed);
+    task_request_cancel(outcome.task, TASK_ABANDON, &chain);
+    if (member->task != NULL) {
+        task_request_cancel(member->task, TASK_ABANDON, &chain);
+    }
+    scheduler_wake_chain(&chain);
+}
+
 static void
 cancels_scope(void *unused)
 {
@@ -375,6 +390,76 @@ finish_member_ends(void)
     model_check(member_outcome.value == messages[0] ? left_in(0) == 0 : left_in(0) == 1);
 }
 
+/* The same in a run that is abandoned: no wait of the host is ended before the member has. */
+static void
+start_member_abandoned(void)
+{
+    begin();
+    engine_spawn(runtime, python_coroutine(has_member, NULL), &outcome);
+    worker_new(0);
+    model_thread("stops", stops, NULL);
+    model_thread("abandons", abandons, NULL);
+    model_thread("sends", sends, messages[0]);
+}
+
+/* ---- a wait that outlasts cancellations ------------------------------------------------------------------ */
+
+static OperationResult
+kept_poll(Operation *op, Task *task, PyObject **result)
+{
+    (void)op;
+    (void)task;
+    (void)result;
+    return OPERATION_PENDING;
+}
+
+static OperationResult
+kept_arm(Operation *op, Task *task, PyObject **result)
+{
+    (void)op;
+    (void)task;
+    (void)result;
+    return OPERATION_PARKED;
+}
+
+static void
+kept_abandoned(Operation *op, Task *task)
+{
+    (void)op;
+    (void)task;
+    model_check(results[0] == NULL);
+    results[0] = Py_None;
+}
+
+/* A wait for a lock that nobody will ever give back: as that of a task which is cancelled in Condition.wait(). */
+static const OperationClass kept_class = {
+    .name = "kept",
+    .poll = kept_poll,
+    .arm = kept_arm,
+    .cancelled = wait_cancelled,
+    .abandoned = kept_abandoned,
+};
+
+static void
+start_kept(void)
+{
+    begin();
+    operation_type_ready(&wait_type);
+    Operation *wait = PyObject_New(Operation, &wait_type);
+    operation_init(wait, &kept_class, OPERATION_NEW, -1);
+    engine_spawn(runtime, (PyObject *)wait, &outcome);
+    worker_new(0);
+    worker_new(1);
+    model_thread("stops", stops, NULL);
+    model_thread("abandons", abandons, NULL);
+}
+
+static void
+finish_kept(void)
+{
+    model_check(outcome.ended && outcome.error == PyExc_GeneratorExit && results[0] == Py_None);
+}
+
 /* ---- several waits at once ------------------------------------------------------------------------------- */
 
 static void
@@ -440,6 +525,10 @@ const Model models[] = {
      false, false},
     {"task: cancelled while it waits for a member", start_member_ends, finish_member_ends,
      engine_quiet, 3, false, false},
+    {"task: abandoned while it waits for a member", start_member_abandoned, finish_member_ends,
+     engine_quiet, 3, false, false},
+    {"task: abandoned in a wait that outlasts cancellations", start_kept, finish_kept, engine_quiet,
+     MODEL_ALL, false, false},
     {"task: select of two, both happen", start_select, finish_select, engine_quiet, 4, false,
      false},
     {"task: select of two, and cancelled", start_select_cancel, finish_select_cancel, engine_quiet,

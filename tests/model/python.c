@@ -34,6 +34,8 @@ PyTypeObject PyGen_Type;
 PyTypeObject PyType_Type;
 PyObject _Py_NoneStruct;
 
+#define MOST_BYTES 16 /* of a message */
+
 static void
 object_free(PyObject *object)
 {
@@ -42,6 +44,8 @@ object_free(PyObject *object)
 
 PyTypeObject PyCoro_Type = {.tp_name = "coroutine", .tp_dealloc = object_free};
 PyTypeObject PyBaseObject_Type = {.tp_name = "object", .tp_dealloc = object_free};
+PyTypeObject PyBytes_Type = {
+    .tp_name = "bytes", .tp_dealloc = object_free, .tp_flags = Py_TPFLAGS_BYTES_SUBCLASS};
 PyTypeObject PyTuple_Type = {
     .tp_name = "tuple", .tp_dealloc = object_free, .tp_flags = Py_TPFLAGS_TUPLE_SUBCLASS};
 
@@ -154,10 +158,11 @@ python_object(void)
     return object_new(&PyBaseObject_Type, sizeof(PyObject));
 }
 
+/* There is room for what the models receive. */
 PyObject *
 PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t size)
 {
-    PyVarObject *object = object_new(&PyBaseObject_Type, sizeof(PyVarObject));
+    PyVarObject *object = object_new(&PyBytes_Type, sizeof(PyBytesObject) + MOST_BYTES);
     (void)bytes;
     object->ob_size = size;
     return (PyObject *)object;
@@ -237,9 +242,20 @@ PyObject_CallOneArg(PyObject *method, PyObject *error)
     PyObject *result = self->body(self, NULL, error);
     self->step++;
     if (result == NULL) {
+        self->base.gi_frame_state = 1; /* another than before: it has ended */
         PyErr_SetNone(PyExc_StopIteration);
     }
     return result;
+}
+
+/* What PyObject_CallMethodOneArg() is made of. */
+PyObject *
+PyObject_VectorcallMethod(PyObject *name, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    (void)name;
+    (void)nargsf;
+    (void)kwnames;
+    return PyObject_CallOneArg(args[0], args[1]);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */

@@ -7,7 +7,8 @@
 /* A coroutine. `body` is called for each resumption with what is sent, or thrown (borrowed, the other is NULL), and gives
  * what is yielded (new reference), or NULL at the end; `step` counts the calls. */
 typedef struct ModelCoroutine {
-    PyObject_HEAD PyObject *(*body)(struct ModelCoroutine *self, PyObject *sent, PyObject *thrown);
+    PyGenObject base; /* of which only the state is used */
+    PyObject *(*body)(struct ModelCoroutine *self, PyObject *sent, PyObject *thrown);
     void *data;
     int step;
 } ModelCoroutine;

@@ -68,7 +68,9 @@ PROGRAMS = {
         ),
         ("model_park.c", "engine_runtime.c"),
     ),
-    "task": Program(TASKS, ("model_task.c", "engine_runtime.c", "engine_list.c")),
+    "task": Program(
+        (*TASKS, "types/error_list.c"), ("model_task.c", "engine_runtime.c", "engine_list.c")
+    ),
     "mutex": Program(
         ("core/mutex.c",), ("model_mutex.c",), ("-DMODEL_REAL_MUTEX", "-DSPIN_MAXIMUM=1")
     ),
@@ -81,7 +83,7 @@ PROGRAMS = {
     ),
     "channel": Program(TASKS, ("model_channel.c", "engine_runtime.c", "engine_list.c")),
     "socket": Program(
-        (*TASKS, "types/socket_operation.c"),
+        (*TASKS, "types/socket_message.c", "types/socket_operation.c"),
         ("model_socket.c", "engine_runtime.c", "engine_list.c"),
     ),
 }
