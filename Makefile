@@ -78,7 +78,7 @@ test-models: build ## 2000 sequences of steps with each lock and channel, compar
 
 .PHONY: test-fuzz-long
 test-fuzz-long: build ## compare sockets with the standard module's, 20000 examples per test (many minutes)
-	TONIO_EXAMPLES=20000 $(PYTHON) -m pytest --timeout 7200 tests/test_fuzz_net.py
+	TONIO_EXAMPLES=20000 $(PYTHON) -m pytest --timeout 7200 tests/test_fuzz_*.py
 
 .PHONY: test-races
 test-races: build ## a million cancellations that race with completions; 100 interrupts of each kind (minutes)
