@@ -146,6 +146,13 @@ async def cancelled_joins():
 
 
 @scenario()
+async def many_without_results():
+    assert await tonio.spawn.without_results(*[value(i) for i in range(20)]) is None
+    assert await tonio.spawn_blocking(int, "11", base=3) == 4
+    return "done"
+
+
+@scenario()
 async def deep_calls():
     async def down(n):
         return 0 if n == 0 else 1 + await down(n - 1)
