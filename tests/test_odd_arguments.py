@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from notation import both
+from sockets import abstract_name, tcp_listener
 
 import tonio.colored as tonio
 from tonio.colored.io import register
-from tonio.colored.net import socket
+from tonio.colored.net import SocketStream, socket
+from tonio.exceptions import CancelledError
 
 
 class Failing:
@@ -43,6 +45,9 @@ async def test_socket_arguments() -> None:
         many: Any = [1] * 9
         with pytest.raises(TypeError, match="at most"):
             sock.recv_into(*many)
+        nobody: Any = {"nobody": 1}
+        with pytest.raises(TypeError, match="nobody"):
+            SocketStream(sock).send_all(**nobody)
         sock.settimeout(0)
         with pytest.raises(ValueError, match="sendfile"):
             sock.sendfile(many)
@@ -58,6 +63,7 @@ async def test_options_of_vsock_are_wide() -> None:
         sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM, 0, fileno=plain.detach())
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 1
         with pytest.raises(OverflowError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 << 64)
 
@@ -121,3 +127,58 @@ def test_descriptor_belongs_to_one_runtime() -> None:
     finally:
         done.set()
         thread.join()
+
+
+@both
+async def test_connections_without_time_to_wait() -> None:
+    """To a Unix socket with a full queue there is no waiting; TCP only begins."""
+    name = abstract_name()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        await listener.bind(name)
+        listener.listen(0)
+        clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+        try:
+            with pytest.raises(BlockingIOError):
+                for client in clients:
+                    await client.connect(name)
+        finally:
+            for client in clients:
+                client.close()
+    with tcp_listener() as listener, socket.socket() as sock:
+        sock.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            await sock.connect(listener.getsockname())
+
+
+@both
+async def test_scope_of_an_address_may_be_in_its_host() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(OSError):
+            await sock.bind(("fe80::1234%lo", 0))
+
+
+@both
+async def test_iterator_that_knows_exceptions_gets_them() -> None:
+    class Waits:
+        thrown: BaseException | None = None
+
+        def __await__(self) -> Any:
+            return self
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            return tonio.Event().wait()
+
+        def throw(self, error: BaseException) -> None:
+            self.thrown = error
+            raise error
+
+    waits = Waits()
+    with tonio.scope() as scope:
+        scope.spawn(waits)
+        await tonio.sleep(0.001)
+        scope.cancel()
+    await scope()
+    assert isinstance(waits.thrown, CancelledError) or waits.thrown is None
