@@ -55,6 +55,7 @@ thread)
     ;;
 coverage)
     options+=(-Dchecks=false -Dbuildtype=debug -Db_coverage=true -Dc_args=-fprofile-update=atomic)
+    mkdir -p "$build"
     find "$build" -name '*.gcda' -delete
     ;;
 address)

@@ -97,3 +97,17 @@ async def test_block_is_left_by_the_task_that_entered_it() -> None:
 def test_outside_of_a_task_there_is_nothing_to_pin() -> None:
     with pytest.raises(RuntimeNotInitializedError):
         tonio.pinned().__enter__()
+
+
+@both
+async def test_too_many_nested_blocks_are_refused() -> None:
+    blocks = [tonio.pinned() for _ in range(65535)]
+    for block in blocks:
+        block.__enter__()
+    try:
+        with pytest.raises(RecursionError, match="pinned"):
+            tonio.pinned().__enter__()
+    finally:
+        for block in reversed(blocks):
+            block.__exit__(None, None, None)
+    await wander(5)

@@ -173,6 +173,8 @@ class Case:
 
     def _unraisables(self, ways: list[int]) -> None:
         lost = self.scenario.lost if ways else ()
+        if len(ways) > 1:  # the second may be that there is no memory to keep what the first led to
+            lost += self.scenario.also
         for report in self.unraisable:
             if not all(tells_of_fault(leaf, ways, lost) for leaf in leaves(report)):
                 self._problem("reported as unraisable", report)

@@ -110,6 +110,7 @@ def in_process(
             faulthandler.enable(err)
             problems = work()
             os.pwrite(out, json.dumps(problems).encode(), 0)
+            extension.write_coverage()
             status = 0
         finally:
             os._exit(status)

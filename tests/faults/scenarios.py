@@ -146,6 +146,28 @@ async def cancelled_joins():
 
 
 @scenario()
+async def many_in_a_scope():
+    """More tasks than a slab has: there may be no memory for one more."""
+    results = []
+
+    async def work(x):
+        results.append(x)
+
+    async with tonio.scope() as scope:
+        for x in range(600):
+            scope.spawn(work(x))
+    assert len(results) == 600
+    return "done"
+
+
+@scenario()
+async def many_without_results():
+    assert await tonio.spawn.without_results(*[value(i) for i in range(20)]) is None
+    assert await tonio.spawn_blocking(int, "11", base=3) == 4
+    return "done"
+
+
+@scenario()
 async def deep_calls():
     async def down(n):
         return 0 if n == 0 else 1 + await down(n - 1)

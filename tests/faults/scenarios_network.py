@@ -8,7 +8,7 @@ from scenarios import persist, scenario
 
 import tonio.colored as tonio
 from tonio.colored.io import register
-from tonio.colored.net import socket
+from tonio.colored.net import SocketStream, socket
 from tonio.exceptions import ResourceBroken, ResourceClosed
 
 # What the end of one side is for the other.
@@ -126,6 +126,26 @@ async def big_streams():
                 assert data == text[got : got + len(data)]
                 got += len(data)
         assert got == len(text)
+    return "done"
+
+
+@scenario(*PEERS)
+async def lines():
+    """A line is whole or not there: what came before memory was short stays in the stream."""
+    left, right = map(SocketStream, socket.socketpair())
+    texts = [b"a", b"b" * 100, b"c" * 5000]
+
+    async def send():
+        for text in texts:
+            await left.send_all(text + b"\n")
+        left.send_eof()
+
+    with left, right:
+        async with tonio.scope() as scope:
+            scope.spawn(send())
+            for text in texts:
+                assert await persist(lambda: right.receive_until(b"\n", 10_000)) == text
+            assert await persist(lambda: right.receive_some(10)) == b""
     return "done"
 
 

@@ -167,6 +167,9 @@ async def deliver(sender, receiver, count):
 @scenario()
 async def bounded_channels():
     await deliver(*channel.channel(2), 6)
+    sender, receiver = channel.channel(2)
+    assert sender.statistics().size == 2
+    assert "2" in repr(receiver)
     await deliver(*channel.channel(0), 3)
     return "done"
 

@@ -52,6 +52,7 @@ enum {
 #define FAULTS_API __attribute__((visibility("default")))
 
 FAULTS_API void faults_attach(Faults *shared);
+FAULTS_API void faults_write_coverage(void);
 FAULTS_API const char *faults_symbol(int symbol);       /* NULL: there are no more */
 FAULTS_API int faults_variant(int symbol, int variant); /* 0: there are no more */
 
