@@ -69,6 +69,7 @@ PROGRAMS = {
         ("model_park.c", "engine_runtime.c"),
     ),
     "task": Program(TASKS, ("model_task.c", "engine_runtime.c", "engine_list.c")),
+    "claim": Program((), ("model_claim.c",)),
     "mutex": Program(
         ("core/mutex.c",), ("model_mutex.c",), ("-DMODEL_REAL_MUTEX", "-DSPIN_MAXIMUM=1")
     ),
