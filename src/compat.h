@@ -49,9 +49,11 @@ coroutine_claim(PyObject *coroutine)
 {
     PyGenObject *gen = (PyGenObject *)coroutine;
     _Atomic(struct _err_stackitem *) *link = (void *)&gen->gi_exc_state.previous_item;
+    _Atomic int8_t *state = (void *)&gen->gi_frame_state;
     struct _err_stackitem *expected = NULL;
 
-    if (*(volatile int8_t *)&gen->gi_frame_state != COROUTINE_FRAME_CREATED) {
+    /* relaxed: the exchange decides */
+    if (atomic_load_explicit(state, memory_order_relaxed) != COROUTINE_FRAME_CREATED) {
         return false;
     }
     /* acq_rel: of two claimants one sees the other's token; the state is looked at again because the
@@ -60,8 +62,12 @@ coroutine_claim(PyObject *coroutine)
                                                  memory_order_acq_rel, memory_order_acquire)) {
         return false;
     }
-    if (*(volatile int8_t *)&gen->gi_frame_state != COROUTINE_FRAME_CREATED) {
-        atomic_store_explicit(link, NULL, memory_order_release);
+    if (atomic_load_explicit(state, memory_order_relaxed) != COROUTINE_FRAME_CREATED) {
+        /* unless whose task it is has resumed it meanwhile, and made the link its own: without that link it would
+         * come back to no exception state at all */
+        expected = &gen->gi_exc_state;
+        atomic_compare_exchange_strong_explicit(link, &expected, NULL, memory_order_release,
+                                                memory_order_relaxed);
         return false;
     }
     return true;

@@ -68,6 +68,8 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def tells_of_fault(error: BaseException, ways: list[int], also: tuple[type, ...]) -> bool:
     """May a fault of these kinds have become this exception?"""
+    if isinstance(error, OSError) and error.errno == errno.EINTR:
+        return False  # whoever is interrupted goes on
     if isinstance(error, MemoryError):
         return MEMORY in ways or any(way > GAI for way in ways)
     if isinstance(error, OSError) and error.errno in ways:

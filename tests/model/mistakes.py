@@ -397,4 +397,24 @@ MISTAKES = (
         workers_unpark_all(runtime);""",
         """        atomic_store_explicit(&runtime->phase, RUNTIME_ENDED, memory_order_release);""",
     ),
+    # --- compat
+    Mistake(
+        "loser-cuts-the-link",
+        "claim",
+        "claim",
+        "compat.h",
+        """        atomic_compare_exchange_strong_explicit(link, &expected, NULL, memory_order_release,
+                                                memory_order_relaxed);""",
+        """        atomic_store_explicit(link, NULL, memory_order_release);""",
+    ),
+    Mistake(
+        "claim-looks-once",
+        "claim",
+        "claim",
+        "compat.h",
+        """    if (atomic_load_explicit(state, memory_order_relaxed) != COROUTINE_FRAME_CREATED) {
+        /* unless""",
+        """    if (false) {
+        /* unless""",
+    ),
 )

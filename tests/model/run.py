@@ -71,6 +71,7 @@ PROGRAMS = {
     "task": Program(
         (*TASKS, "types/error_list.c"), ("model_task.c", "engine_runtime.c", "engine_list.c")
     ),
+    "claim": Program((), ("model_claim.c",)),
     "mutex": Program(
         ("core/mutex.c",), ("model_mutex.c",), ("-DMODEL_REAL_MUTEX", "-DSPIN_MAXIMUM=1")
     ),
