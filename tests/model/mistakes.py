@@ -403,7 +403,8 @@ MISTAKES = (
         "claim",
         "claim",
         "compat.h",
-        """        atomic_compare_exchange_strong_explicit(link, &expected, NULL, memory_order_release,
+        """        atomic_compare_exchange_strong_explicit(link, &expected, """
+        """NULL, memory_order_release,
                                                 memory_order_relaxed);""",
         """        atomic_store_explicit(link, NULL, memory_order_release);""",
     ),
