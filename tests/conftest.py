@@ -1,5 +1,6 @@
 """What every test is watched for: it leaves nothing behind, and it ends."""
 
+import ctypes
 import faulthandler
 import gc
 import os
@@ -12,7 +13,7 @@ from typing import IO
 import notation
 import pytest
 from helpers import Unraisables, open_descriptors, threads_of_process, wait_until
-from kinds import FACTOR
+from kinds import FACTOR, TSAN
 
 # pytest-timeout fails a test after the limit in pyproject.toml, or that of --timeout, and shows all
 # stacks. It needs the main thread to run Python code; when even that hangs for so much longer, the
@@ -31,6 +32,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.timeout is None:
         config.option.timeout = float(config.getini("timeout")) * FACTOR
     _stderr = os.fdopen(os.dup(2), "wb", buffering=0)
+    if TSAN:
+        start_symbolizer()
+
+
+def start_symbolizer() -> None:
+    """ThreadSanitizer asks a program for names, also for reports that are suppressed.
+
+    It starts that one at the first report, and the pipes to it would be what a test has left.
+    """
+    name = ctypes.create_string_buffer(100)
+    sanitizer = ctypes.CDLL(None)
+    here = ctypes.cast(sanitizer.PyObject_Call, ctypes.c_void_p)
+    sanitizer.__sanitizer_symbolize_pc(here, b"%f", name, ctypes.c_size_t(len(name)))
 
 
 def pytest_unconfigure() -> None:
