@@ -1,5 +1,6 @@
 """Arguments whose own methods fail, and values that only just do not fit."""
 
+import errno
 import socket as stdlib_socket
 import threading
 from typing import Any
@@ -144,10 +145,15 @@ async def test_connections_without_time_to_wait() -> None:
         finally:
             for client in clients:
                 client.close()
-    with tcp_listener() as listener, socket.socket() as sock:
-        sock.settimeout(0)
-        with pytest.raises(BlockingIOError):
-            await sock.connect(listener.getsockname())
+    with tcp_listener() as listener:
+        with socket.socket() as sock:
+            sock.settimeout(0)
+            with pytest.raises(BlockingIOError) as begun:
+                await sock.connect(listener.getsockname())
+            assert begun.value.errno == errno.EINPROGRESS
+        with socket.socket() as sock:
+            sock.settimeout(0)
+            assert await sock.connect_ex(listener.getsockname()) == errno.EINPROGRESS
 
 
 @both

@@ -278,7 +278,10 @@ call_connect(SocketOperation *op, ssize_t *count, PollSource *source)
     if (error == EISCONN && op->waiting) {
         error = 0; /* some families say so */
     }
-    if (error == EINPROGRESS || error == EALREADY || error == EINTR) {
+    if (error == EINTR && op->at_once) {
+        error = EINPROGRESS; /* which is what it comes to */
+    }
+    if (!op->at_once && (error == EINPROGRESS || error == EALREADY || error == EINTR)) {
         if (!op->waiting && source != NULL) {
             /* an earlier attempt, which failed, has left a hang-up that says nothing of this one */
             source_reset(source, SOURCE_WRITE, tick);
@@ -568,12 +571,6 @@ socket_operation_poll(Operation *base, Task *task, PyObject **result)
     }
     else {
         outcome = operation_try(op, source, result);
-        if (outcome == OPERATION_PENDING && op->at_once) {
-            /* a connection that has only begun */
-            errno = op->waiting ? EINPROGRESS : EAGAIN;
-            PyErr_SetFromErrno(PyExc_OSError);
-            outcome = OPERATION_ERROR;
-        }
     }
     if (op->called && source != NULL) {
         TaskChain chain = TASK_CHAIN_EMPTY;
