@@ -2,8 +2,8 @@
  *
  * Where the tasks of two workers use the same objects all the time, as the two ends of a channel do, both together get
  * less done than one of them alone: with every operation the memory of these objects travels between processors. It shows
- * in how often a thread finds a mutex taken. A worker that has found one taken too often hands its tasks to the worker it
- * stole from last, and for a while nothing is stolen but what its owner does not come to. After that the work is shared again;
+ * in how often a thread finds a mutex taken. A worker that has found one taken too often hands the tasks back that it has
+ * stolen, and for a while nothing is stolen but what its owner does not come to. After that the work is shared again;
  * if the workers get into each other's way again, the next while is twice as long.
  *
  * Owns gathered and the other fields of a runtime that begin with gather_; gather_mutex guards them.
@@ -24,15 +24,13 @@ gather_measure(Worker *worker, uint64_t now)
 {
     Runtime *runtime = worker->runtime;
     uint32_t met = mutex_contention - worker->contention;
-    bool begins;
 
     worker->contention = mutex_contention;
     if (met < CONTENTION_LEAST || (uint64_t)met * CONTENTION_NS < now - worker->period_start) {
         return false;
     }
     mutex_lock(&runtime->gather_mutex);
-    begins = !work_is_gathered(runtime);
-    if (begins) {
+    if (!work_is_gathered(runtime)) {
         uint64_t length = runtime->gather_length;
         if (now - runtime->gather_since > FORGOTTEN_AFTER * length * WATCH_INTERVAL * 1000) {
             length = FIRST_LENGTH;
@@ -45,7 +43,7 @@ gather_measure(Worker *worker, uint64_t now)
         atomic_store_explicit(&runtime->gathered, length, memory_order_relaxed);
     }
     mutex_unlock(&runtime->gather_mutex);
-    return begins;
+    return true;
 }
 
 void

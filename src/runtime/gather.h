@@ -12,8 +12,8 @@ work_is_gathered(Runtime *runtime)
     return atomic_load_explicit(&runtime->gathered, memory_order_relaxed) != 0;
 }
 
-/* Has this worker met others at mutexes so often, since its measuring period began, that it is to give its work away?
- * `now` in nanoseconds. */
+/* Has this worker met others at mutexes so often, since its measuring period began, that it is to hand back what it has
+ * stolen? Then work is gathered from now on. `now` in nanoseconds. */
 bool gather_measure(Worker *worker, uint64_t now);
 
 /* A look of the watcher is over: after some, work is shared again. Called by the watcher only. */

@@ -81,8 +81,9 @@ struct Worker {
     InjectQueue pinned;       /* tasks that only this worker may run; any thread pushes */
     InjectQueue handed;       /* tasks that another worker gave up to this one */
     uint32_t contention;      /* owner: mutex_contention at the last measurement */
-    int victim;               /* owner: id of the worker it stole from last */
-    _Atomic uint64_t spawned; /* owner writes; tasks created here */
+    _Atomic int
+        victim; /* owner writes: id of the worker it stole from last, until it hands back; -1 */
+    _Atomic uint64_t spawned;  /* owner writes; tasks created here */
     _Atomic uint64_t finished; /* owner writes; tasks ended here */
     _Atomic uint64_t executed; /* owner writes, others read for statistics */
     _Atomic uint64_t stolen;

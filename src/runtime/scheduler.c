@@ -268,6 +268,14 @@ inject_take(Worker *worker)
     return task_of(nodes[0]);
 }
 
+/* It has got work of another worker's. */
+static void
+has_stolen(Worker *worker, const Worker *victim)
+{
+    /* relaxed: a hint for others */
+    atomic_store_explicit(&worker->victim, victim->id, memory_order_relaxed);
+}
+
 /* Moves what was handed to `owner` into the queue of `worker`: the first is returned. */
 static Task *
 handed_take(Worker *worker, Worker *owner)
@@ -292,7 +300,7 @@ worker_steal_from(Worker *worker, Worker *victim)
     size_t count = 0;
     RunNode *node = run_queue_steal(&victim->queue, &worker->queue, &count);
     if (node != NULL) {
-        worker->victim = victim->id;
+        has_stolen(worker, victim);
         /* relaxed: statistics */
         atomic_store_explicit(&worker->stolen,
                               atomic_load_explicit(&worker->stolen, memory_order_relaxed) + count,
@@ -380,7 +388,10 @@ watcher_look(Worker *worker, bool *moved)
             if (task == NULL) {
                 task = handed_take(worker, victim);
             }
-            *moved = *moved || task != NULL;
+            if (task != NULL) {
+                has_stolen(worker, victim);
+                *moved = true;
+            }
         }
         /* have all that were queued at the last look left the queue? */
         if (task == NULL && length > 0 && (int32_t)(worker->seen_tail[i] - left) > 0) {
@@ -451,7 +462,8 @@ worker_idle(Worker *worker)
 
 /* ---- the loop -------------------------------------------------------------------------------------------- */
 
-/* Gives all that waits to run here to the worker that it was stolen from. */
+/* Gives all that waits to run here to the worker that it stole from, which made much of what the tasks use: it is cheaper
+ * there, as the interpreter counts references to an object differently on the thread that made it. */
 static void
 worker_hand_back(Worker *worker)
 {
@@ -459,16 +471,22 @@ worker_hand_back(Worker *worker)
     TaskChain chain = TASK_CHAIN_EMPTY;
     Task *task;
 
-    /* acquire: pairs with the release in scheduler_start_worker */
-    if (worker->victim >= atomic_load_explicit(&runtime->started, memory_order_acquire)) {
+    /* relaxed: hints */
+    int id = atomic_load_explicit(&worker->victim, memory_order_relaxed);
+    if (id < 0) {
         return;
     }
+    Worker *victim = &runtime->workers[id];
+    if (atomic_load_explicit(&victim->victim, memory_order_relaxed) == worker->id &&
+        worker->id < id) {
+        return; /* each has stolen from the other: one keeps what it has */
+    }
+    atomic_store_explicit(&worker->victim, -1, memory_order_relaxed);
     while ((task = slot_take(worker)) != NULL ||
            (task = task_of(run_queue_pop(&worker->queue))) != NULL) {
         task_chain_append(&chain, task);
     }
     if (chain.count > 0) {
-        Worker *victim = &runtime->workers[worker->victim];
         inject_queue_push_chain(&victim->handed, &chain.first->run, &chain.last->run, chain.count);
         worker_unpark(victim);
     }

@@ -26,7 +26,7 @@ worker_init(Worker *worker, Runtime *runtime, int id)
     worker->watchful = WATCHFUL_RUNS;
     inject_queue_init(&worker->pinned);
     inject_queue_init(&worker->handed);
-    worker->victim = id == 0 ? 1 : 0;
+    atomic_init(&worker->victim, -1);
     worker->random = (uint32_t)id * 2654435769u + 12345u;
     worker->context = PyContext_CopyCurrent();
     worker->seen_progress = calloc((size_t)runtime->worker_count, sizeof(uint32_t));

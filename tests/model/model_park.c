@@ -359,6 +359,7 @@ wakes_two_and_meets(void)
 
     wake(job_count - 2);
     wake(job_count - 1);
+    atomic_store_explicit(&worker->victim, 1 - worker->id, memory_order_relaxed);
     worker->contention = mutex_contention - 1000;
     worker->watchful = 0;
     worker->until_tick = 1;
