@@ -111,7 +111,7 @@ object_immortalize(PyObject *object)
 }
 
 /* Does the interpreter want something of this thread state (a stop, a merge of reference counts, a signal, a
- * collection)? Any thread may ask, also about another thread's state while that thread is kept alive. */
+ * collection)? Any attached thread may ask, also about another thread's state while that thread is kept alive. */
 static inline bool
 thread_state_has_requests(PyThreadState *tstate)
 {
@@ -119,6 +119,15 @@ thread_state_has_requests(PyThreadState *tstate)
     uintptr_t breaker =
         atomic_load_explicit((_Atomic uintptr_t *)&tstate->eval_breaker, memory_order_relaxed);
     return (breaker & 0xff) != 0;
+}
+
+/* The same, for a thread that is detached from the interpreter. When that ends, it frees the states of all other threads,
+ * while daemons that run a runtime may still sleep and wake; nobody wants anything of them any more. It says that it
+ * ends, then stops whoever is attached, and only then frees: long after a look that began before. */
+static inline bool
+detached_state_has_requests(PyThreadState *tstate)
+{
+    return !Py_IsFinalizing() && thread_state_has_requests(tstate);
 }
 
 /* A bottom of its own for the thread's stack of handled exceptions: what runs above it does not see the

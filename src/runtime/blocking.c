@@ -610,7 +610,7 @@ blocking_pool_breathe(BlockingPool *pool)
 {
     mutex_lock(&pool->mutex);
     for (PoolThread *slot = pool->idle; slot != NULL; slot = slot->next_idle) {
-        if (thread_state_has_requests(slot->tstate)) {
+        if (detached_state_has_requests(slot->tstate)) {
             parker_unpark(&slot->parker);
         }
     }

@@ -188,7 +188,7 @@ workers_breathe(Runtime *runtime)
         /* relaxed: a hint; a worker that is up sees to itself */
         int state = atomic_load_explicit(&worker->park_state, memory_order_relaxed);
         if ((state == PARK_ON_FUTEX || state == PARK_IN_DRIVER) &&
-            thread_state_has_requests(worker->tstate)) {
+            detached_state_has_requests(worker->tstate)) {
             worker_unpark(worker);
         }
     }
@@ -292,7 +292,7 @@ worker_park(Worker *worker, bool *attend)
             worker->quiet_looks = 0;
             break;
         }
-        if (end == SLEEP_ATTEND || thread_state_has_requests(worker->tstate) ||
+        if (end == SLEEP_ATTEND || detached_state_has_requests(worker->tstate) ||
             (worker->id == 0 &&
              atomic_load_explicit(&runtime->driver.signalled, memory_order_relaxed))) {
             *attend = true;

@@ -387,6 +387,12 @@ PyEval_RestoreThread(PyThreadState *state)
     (void)state;
 }
 
+int
+Py_IsFinalizing(void)
+{
+    return 0;
+}
+
 PyThreadState *
 PyThreadState_Get(void)
 {
