@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import Unraisables, in_thread
+from kinds import FACTOR
 from notation import as_written, both
 
 import tonio.colored as tonio
@@ -177,11 +178,13 @@ def test_one_runtime_object_in_two_threads_at_once(threads: int) -> None:
 
     other = threading.Thread(target=lambda: runtime.run_until_complete(main()))
     other.start()
-    assert running.wait(10)
-    with pytest.raises(RuntimeAlreadyInitializedError):
-        runtime.run_until_complete(give(1))
-    stop.set()
-    other.join()
+    try:
+        assert running.wait(10 * FACTOR)
+        with pytest.raises(RuntimeAlreadyInitializedError):
+            runtime.run_until_complete(give(1))
+    finally:
+        stop.set()
+        other.join()
     assert runtime.run_until_complete(give(2)) == 2
 
 

@@ -209,6 +209,7 @@ PROGRAMS = [
         limits="ulimit -v 4000000",
         tells=("Exception ignored while starting a worker thread: the run goes on with fewer",),
         notations=("await",),
+        sanitizers=False,
     ),
     Hostile(
         "few_threads_allowed",
@@ -229,6 +230,7 @@ PROGRAMS = [
         """,
         prints="goes on",
         may_tell=("Exception ignored while starting a worker thread",),
+        sanitizers=False,
     ),
     Hostile(
         "memory_runs_out",
@@ -250,6 +252,7 @@ PROGRAMS = [
         """,
         prints="MemoryError\nworks",
         may_tell=("Exception ignored in a task whose join was dropped", "MemoryError"),
+        sanitizers=False,
     ),
     Hostile(
         "sub_interpreter",

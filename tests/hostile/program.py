@@ -13,9 +13,10 @@ import sys
 import textwrap
 from dataclasses import dataclass, field
 
+from kinds import FACTOR
 from notation import translate
 
-SECONDS = 25.0  # no program takes a tenth of it, unless it hangs
+SECONDS = 25.0 * FACTOR  # no program takes a tenth of it, unless it hangs
 VARIANTS = {"await": 4, "yield": 1}  # notation: threads
 
 PRELUDE = """\
@@ -58,6 +59,7 @@ class Hostile:
     limits: str = ""  # shell commands that come first, such as `ulimit -n 10`
     closed: str = ""  # redirections, such as `<&-`
     prelude: bool = True
+    sanitizers: bool = True  # it can be run under them
 
     def command(self, notation: str) -> list[str]:
         source = textwrap.dedent(self.source)
