@@ -275,6 +275,10 @@ runtime_start_task(Runtime *runtime, Task *task)
 
 /* ---- fork ------------------------------------------------------------------------------------------------ */
 
+/* What the child of a fork has left alone: still known, so no leak to who looks for them. Set once at most, by the one thread
+ * of that child; never read. */
+static Runtime *runtime_of_parent __attribute__((used));
+
 /* Called in the child. The poller is shared with the parent: it is closed before anything can be deregistered, which would
  * silence the parent. The run loop notices and leaves. */
 static PyObject *
@@ -537,6 +541,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         atomic_store_explicit(serial, 0, memory_order_relaxed);
         if (runtime_is_forked(runtime)) {
             /* what other threads may have been changing is left alone */
+            runtime_of_parent = runtime;
             signals_end(runtime, &signals);
             PyErr_SetString(PyExc_RuntimeError, runtime_forked_message);
             return NULL;
