@@ -68,6 +68,6 @@ def outcome(
 @pytest.mark.parametrize("name", corpus.VARIANTS)
 def test_program(name: str, outcome: Callable[[str], str | None]) -> None:
     if unfit(name):
-        pytest.skip("its limits of memory and threads leave the sanitizer no room")
+        pytest.skip("the sanitizer has no room within its limits, or is too slow for it")
     problem = outcome(name)
     assert problem is None, f"{name}: {problem}"

@@ -37,6 +37,8 @@ PROGRAMS = [
         """,
         prints="works\ntampered with\nworks",
         may_tell=("Exception ignored in a thread of the runtime",),
+        # a run that is quiet for long has its threads counted, which takes len and max
+        sanitizers=False,
     ),
     Hostile(
         "modules_removed_and_tampered_with",
