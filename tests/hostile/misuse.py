@@ -8,8 +8,9 @@ PROGRAMS = [
         """
         import builtins
         before = dict(vars(builtins))
-        names = ("isinstance", "len", "getattr", "hasattr", "iter", "next", "type", "super",
-                 "list", "dict", "map", "min", "max", "id", "repr", "sorted")
+        # not len and max: threading counts the threads of a run that is quiet for long with them
+        names = ("isinstance", "getattr", "hasattr", "iter", "next", "type", "super", "list",
+                 "dict", "map", "min", "id", "repr", "sorted")
         def forbidden(*args, **kwargs):
             raise LookupError("tampered with")
         async def program():
@@ -37,8 +38,6 @@ PROGRAMS = [
         """,
         prints="works\ntampered with\nworks",
         may_tell=("Exception ignored in a thread of the runtime",),
-        # a run that is quiet for long has its threads counted, which takes len and max
-        sanitizers=False,
     ),
     Hostile(
         "modules_removed_and_tampered_with",
