@@ -453,7 +453,10 @@ async def test_a_shield_holds_nothing_off_from_what_is_outside_of_it() -> None:
     task = tonio.spawn(parent())
     await started.wait()
     task.cancel()
-    await task  # it had nothing to wait for any more
+    with suppress(
+        TaskCancelled
+    ):  # if the end of the scope came so soon that the child was still leaving it
+        await task
     assert log == ["child", "parent"]
 
 
