@@ -9,6 +9,7 @@
 
 #include "runtime/blocking.h"
 #include "runtime/operation.h"
+#include "runtime/parking.h"
 #include "runtime/scheduler.h"
 #include "runtime/task_handle.h"
 #include "support.h"
@@ -26,34 +27,18 @@ first_slab(Runtime *runtime)
 
 /* ---- deadlock -------------------------------------------------------------------------------------------- */
 
-/* Is every other worker parked? */
-static bool
-others_are_parked(Worker *worker)
-{
-    Runtime *runtime = worker->runtime;
-
-    mutex_lock(&runtime->idle_mutex);
-    int idle = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
-    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
-    int starting = atomic_load_explicit(&runtime->starting, memory_order_acquire);
-    bool parked = idle == started - 1 && starting != START_UNDER_WAY;
-    for (int i = 0; i < idle && parked; i++) {
-        parked = runtime->idle[i] != worker->id;
-    }
-    mutex_unlock(&runtime->idle_mutex);
-    return parked;
-}
-
-bool
+Deadlock
 inspect_is_deadlocked(Worker *worker)
 {
     Runtime *runtime = worker->runtime;
     size_t parked = 0;
 
-    if (!others_are_parked(worker) || driver_has_timers(&runtime->driver) ||
-        blocking_pool_is_busy(runtime->pool) ||
+    if (!worker_is_alone(worker)) {
+        return DEADLOCK_UNSURE;
+    }
+    if (driver_has_timers(&runtime->driver) || blocking_pool_is_busy(runtime->pool) ||
         atomic_load_explicit(&runtime->visitors, memory_order_acquire) != 0) {
-        return false;
+        return DEADLOCK_NONE;
     }
     for (TaskSlab *slab = first_slab(runtime); slab != NULL; slab = slab->next) {
         for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
@@ -64,15 +49,15 @@ inspect_is_deadlocked(Worker *worker)
                 continue;
             }
             if (!(state & (TASK_WAITING | TASK_PROXY))) {
-                return false; /* it is on its way to a worker */
+                return DEADLOCK_NONE; /* it is on its way to a worker */
             }
             if (task->operation == NULL || task->operation->cls->from_outside) {
-                return false;
+                return DEADLOCK_NONE;
             }
             parked++;
         }
     }
-    return parked > 0;
+    return parked > 0 ? DEADLOCK_FOUND : DEADLOCK_NONE;
 }
 
 /* ---- words ----------------------------------------------------------------------------------------------- */

@@ -127,6 +127,23 @@ all_are_idle(Runtime *runtime)
            atomic_load_explicit(&runtime->started, memory_order_relaxed);
 }
 
+bool
+worker_is_alone(Worker *worker)
+{
+    Runtime *runtime = worker->runtime;
+
+    mutex_lock(&runtime->idle_mutex);
+    int idle = atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+    int started = atomic_load_explicit(&runtime->started, memory_order_acquire);
+    int starting = atomic_load_explicit(&runtime->starting, memory_order_acquire);
+    bool alone = idle == started - 1 && starting != START_UNDER_WAY;
+    for (int i = 0; i < idle && alone; i++) {
+        alone = runtime->idle[i] != worker->id;
+    }
+    mutex_unlock(&runtime->idle_mutex);
+    return alone;
+}
+
 /* ---- waking ---------------------------------------------------------------------------------------------- */
 
 void
@@ -287,6 +304,10 @@ worker_park(Worker *worker, bool *attend)
             perturb_delay(worker);
         }
         SleepEnd end = worker_sleep(worker, wake_at, &chain);
+        if (end != SLEEP_TIMED_OUT) {
+            /* something has happened, and it may be the last one to park again, whoever looks into it */
+            worker->looked_for_deadlock = false;
+        }
         if (chain.count > 0 ||
             atomic_load_explicit(&runtime->spread_pending, memory_order_relaxed)) {
             worker->quiet_looks = 0;

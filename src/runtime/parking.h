@@ -12,6 +12,9 @@
  * Detached. */
 Task *worker_park(Worker *worker, bool *attend);
 
+/* Is every worker but this one in the list of idle ones? */
+bool worker_is_alone(Worker *worker);
+
 /* Gets the worker that parked last out of the idle list. NULL if there is none or, with `search`, if somebody is
  * searching already; the caller unparks it. Any thread. */
 Worker *idle_call(Runtime *runtime, bool search);

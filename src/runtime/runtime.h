@@ -76,7 +76,7 @@ struct Worker {
     uint64_t next_breath;     /* owner: microseconds; when to look after threads that sleep again */
     bool no_strangers;        /* owner: while it sleeps no thread but the runtime's own exists */
     bool count_strangers;     /* owner: that is to be found out */
-    bool looked_for_deadlock; /* owner: since it ran a task last */
+    bool looked_for_deadlock; /* owner: since it got up last */
     bool look_for_deadlock;   /* owner: when it attends next */
     InjectQueue pinned;       /* tasks that only this worker may run; any thread pushes */
     InjectQueue handed;       /* tasks that another worker gave up to this one */

@@ -516,24 +516,28 @@ worker_measure(Worker *worker, uint64_t now, uint32_t least)
 static void
 worker_look_for_deadlock(Worker *worker)
 {
-    if (!inspect_is_deadlocked(worker)) {
-        return;
-    }
-    PyObject *woken = PyObject_CallFunction(support.may_be_woken, "n",
-                                            (Py_ssize_t)runtime_threads(worker->runtime));
-    if (woken == Py_False) {
-        PyGC_Collect();
-        if (inspect_is_deadlocked(worker)) {
-            runtime_deadlocked(worker->runtime);
-            /* If that has woken nobody it must be told again, which abandons the run. */
-            worker->looked_for_deadlock = runtime_is_abandoned(worker->runtime);
+    Deadlock deadlock = inspect_is_deadlocked(worker);
+
+    if (deadlock == DEADLOCK_FOUND) {
+        PyObject *woken = PyObject_CallFunction(support.may_be_woken, "n",
+                                                (Py_ssize_t)runtime_threads(worker->runtime));
+        deadlock = woken == NULL ? DEADLOCK_UNSURE : DEADLOCK_NONE;
+        if (woken == NULL) {
+            runtime_housekeeping_failed(worker->runtime);
         }
+        else if (woken == Py_False) {
+            PyGC_Collect();
+            deadlock = inspect_is_deadlocked(worker);
+        }
+        Py_XDECREF(woken);
     }
-    else if (woken == NULL) {
-        worker->looked_for_deadlock = false;
-        runtime_housekeeping_failed(worker->runtime);
+    if (deadlock == DEADLOCK_FOUND) {
+        runtime_deadlocked(worker->runtime);
     }
-    Py_XDECREF(woken);
+    /* If it is told and that has woken nobody, it must be told again, which abandons the run. */
+    worker->looked_for_deadlock =
+        deadlock == DEADLOCK_NONE ||
+        (deadlock == DEADLOCK_FOUND && runtime_is_abandoned(worker->runtime));
 }
 
 /* Attends to what the interpreter wants of this thread (stop, merge of reference counts, signals, collection): all of that

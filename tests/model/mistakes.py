@@ -389,6 +389,22 @@ MISTAKES = (
         "    if (false) {",
     ),
     Mistake(
+        "unsure-look-counts",
+        "park",
+        "all wait for ever",
+        "runtime/scheduler.c",
+        "deadlock == DEADLOCK_NONE ||",
+        "deadlock != DEADLOCK_FOUND ||",
+    ),
+    Mistake(
+        "woken-without-looking",
+        "park",
+        "woken and wait for ever",
+        "runtime/parking.c",
+        "if (end != SLEEP_TIMED_OUT) {",
+        "if (false) {",
+    ),
+    Mistake(
         "end-wakes-nobody",
         "park",
         "the end of a run",

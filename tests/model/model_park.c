@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "errors.h"
 #include "runtime/inspect.h"
+#include "runtime/parking.h"
 
 #define MOST_TASKS 4
 
@@ -28,14 +29,18 @@ static uint64_t due;      /* when the timer of job 1 is; 0: it has none */
 static uint64_t finished; /* jobs that have run */
 static int expected;      /* so many are to run */
 static int fd;
+static bool looked; /* for a deadlock, while all others were parked */
 
 /* ---- what is not real ------------------------------------------------------------------------------------ */
 
-bool
+Deadlock
 inspect_is_deadlocked(Worker *worker)
 {
-    (void)worker;
-    return false;
+    if (!worker_is_alone(worker)) {
+        return DEADLOCK_UNSURE;
+    }
+    looked = true;
+    return DEADLOCK_NONE;
 }
 
 /* Runs a task to its end. */
@@ -90,6 +95,7 @@ begin(int workers)
     due = 0;
     finished = 0;
     expected = 0;
+    looked = false;
     for (int i = 0; i < workers; i++) {
         model_thread(i == 0   ? "worker 0"
                      : i == 1 ? "worker 1"
@@ -438,6 +444,44 @@ start_slot_quiet(void)
     long_quiet();
 }
 
+/* ---- nothing will ever happen ----------------------------------------------------------------------------- */
+
+/* Both park, and either may be the last one. */
+static void
+start_deadlock(void)
+{
+    begin(2);
+    long_quiet();
+    for (int i = 0; i < runtime->worker_count; i++) {
+        runtime->workers[i].looked_for_deadlock = false;
+    }
+}
+
+static void
+wakes_all(void *unused)
+{
+    (void)unused;
+    workers_unpark_all(runtime);
+    looked = false;
+}
+
+/* Both have looked before; then they are woken, by something for which no task runs. */
+static void
+start_deadlock_again(void)
+{
+    begin(2);
+    long_quiet();
+    model_thread("wakes all", wakes_all, NULL);
+}
+
+/* The watcher has to retire first. */
+static ModelQuiet
+quiet_looked(void)
+{
+    model_check(model_clock() < 1000000000u + 300 * 1000000u);
+    return looked ? QUIET_DONE : QUIET_GO_ON;
+}
+
 /* ---- the end of a run ------------------------------------------------------------------------------------ */
 
 static void
@@ -519,6 +563,9 @@ const Model models[] = {
     {"park: a stuck worker, after a long quiet", start_slot_quiet, NULL, quiet_some_time, 3, false,
      true},
     {"park: a worker that gets stuck later on", start_slot_later, NULL, quiet_some_time, 2, false,
+     true},
+    {"park: all wait for ever", start_deadlock, NULL, quiet_looked, 4, false, true},
+    {"park: all are woken and wait for ever", start_deadlock_again, NULL, quiet_looked, 2, false,
      true},
     {"park: the end of a run, a long quiet", start_end_quiet, finish_end, NULL, 3, false, false},
     {"park: the end of a run", start_end, finish_end, NULL, 2, false, false},
