@@ -107,6 +107,14 @@ def freeze_now_and_then() -> None:
     _tests += 1
 
 
+@pytest.fixture(autouse=True)
+def no_callback_of_collections() -> None:
+    """Hypothesis leaves one; in whatever test a job's cancellation strikes in it, it is reported."""
+    gc.callbacks[:] = [
+        callback for callback in gc.callbacks if not callback.__module__.startswith("hypothesis.")
+    ]
+
+
 @pytest.fixture
 def unraisables() -> Iterator[Unraisables]:
     """Collects the reports to `sys.unraisablehook`; what the test does not take fails it."""
