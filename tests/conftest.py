@@ -109,7 +109,7 @@ def freeze_now_and_then() -> None:
 
 @pytest.fixture(autouse=True)
 def no_callback_of_collections() -> None:
-    """Hypothesis leaves one; in whatever test a job's cancellation strikes in it, it is reported."""
+    """Hypothesis leaves one; in whatever test a cancellation strikes in it, it is reported."""
     gc.callbacks[:] = [
         callback for callback in gc.callbacks if not callback.__module__.startswith("hypothesis.")
     ]
