@@ -30,7 +30,6 @@ core_exec(PyObject *module)
         socket_resolve_module_init,
         stream_module_init,
         descriptor_module_init,
-        special_module_init,
         permits_module_init,
         lock_module_init,
         semaphore_module_init,

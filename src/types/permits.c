@@ -19,7 +19,6 @@
 #include "runtime/runtime.h"
 #include "runtime/scheduler.h"
 #include "runtime/task_handle.h"
-#include "types/special.h"
 #include "types/types.h"
 
 /* Its address stands for a thread that holds something without running a task. */
@@ -464,7 +463,7 @@ Acquire_refuse(Acquire *self)
 }
 
 static PyObject *
-Acquire_enter(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+Acquire_enter(PyObject *object, PyObject *Py_UNUSED(args))
 {
     Acquire *self = (Acquire *)object;
 
@@ -487,7 +486,7 @@ Acquire_exit(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_U
 }
 
 static PyObject *
-Acquire_aenter(PyObject *object, PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(nargs))
+Acquire_aenter(PyObject *object, PyObject *Py_UNUSED(args))
 {
     Acquire *self = (Acquire *)object;
 
@@ -544,15 +543,11 @@ PyDoc_STRVAR(Acquire_release_doc,
              "Any thread.\n\n"
              "Raises RuntimeError if it was not acquired, or was released already.");
 
-static const SpecialMethod Acquire_special[] = {
-    {"__enter__", Acquire_enter, 0},
-    {"__exit__", Acquire_exit, 3},
-    {"__aenter__", Acquire_aenter, 0},
-    {"__aexit__", Acquire_aexit, 3},
-    {NULL, NULL, 0},
-};
-
 static PyMethodDef Acquire_methods[] = {
+    {"__enter__", Acquire_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))Acquire_exit, METH_FASTCALL, NULL},
+    {"__aenter__", Acquire_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))Acquire_aexit, METH_FASTCALL, NULL},
     {"release", Acquire_release, METH_NOARGS, Acquire_release_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -645,8 +640,7 @@ permits_state(Permits *permits)
 int
 permits_module_init(PyObject *module)
 {
-    if (special_methods_add(&Acquire_Type, Acquire_special) < 0 ||
-        operation_type_ready(&Acquire_Type) < 0 || PyType_Ready(&Ready_Type) < 0) {
+    if (operation_type_ready(&Acquire_Type) < 0 || PyType_Ready(&Ready_Type) < 0) {
         return -1;
     }
     return PyModule_AddType(module, &Acquire_Type);

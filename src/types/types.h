@@ -18,7 +18,6 @@ int pinned_module_init(PyObject *module);
 /* hosting.c; the running task: it is going to have scopes, which it must not outlive. -1 with an exception set. */
 int hosting_collect_task(Task *task);
 int socket_module_init(PyObject *module);
-int special_module_init(PyObject *module); /* before what has special methods */
 int permits_module_init(PyObject *module);
 int lock_module_init(PyObject *module);
 int semaphore_module_init(PyObject *module);
