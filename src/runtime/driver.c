@@ -44,7 +44,7 @@ driver_open(Driver *driver)
     timer_wheel_init(&driver->scope_timers, now);
     atomic_init(&driver->next_deadline, TIMER_NEVER);
     driver->sleeping_until = 0;
-    driver->free_sources = NULL;
+    driver->free_sources = 0;
     driver->source_count = 0;
     driver->by_fd = NULL;
     driver->by_fd_size = 0;
@@ -194,47 +194,52 @@ driver_is_due(Driver *driver, uint64_t now)
 
 /* ---- sources --------------------------------------------------------------------------------------------- */
 
-static PollSource *
-source_at(Driver *driver, uint32_t index)
-{
-    /* acquire: pairs with the release in source_take, which published the chunk */
-    PollSource *chunk =
-        atomic_load_explicit(&driver->chunks[index / SOURCE_CHUNK], memory_order_acquire);
-    return chunk == NULL ? NULL : &chunk[index % SOURCE_CHUNK];
-}
-
 static uint64_t
 source_tag(const PollSource *source)
 {
     return (uint64_t)source->generation << 32 | source->index;
 }
 
+/* Under source_mutex. */
+static PollSource *
+free_source_pop(Driver *driver)
+{
+    if (driver->free_sources == 0) {
+        return NULL;
+    }
+    PollSource *source = driver_source(driver, driver->free_sources - 1);
+    driver->free_sources = source->next_free;
+    return source;
+}
+
+static void
+free_source_push(Driver *driver, PollSource *source)
+{
+    source->next_free = driver->free_sources;
+    driver->free_sources = source->index + 1;
+}
+
 /* A source from the free list or a new chunk, or NULL with errno set. */
 static PollSource *
 source_take(Driver *driver)
 {
-    PollSource *source = NULL;
-    PollSource *fresh = NULL;
+    void *memory = NULL;
 
     mutex_lock(&driver->source_mutex);
-    source = driver->free_sources;
-    if (source != NULL) {
-        driver->free_sources = source->next_free;
-    }
+    PollSource *source = free_source_pop(driver);
     mutex_unlock(&driver->source_mutex);
     if (source != NULL) {
         return source;
     }
 
-    fresh = calloc(SOURCE_CHUNK, sizeof(PollSource));
-    if (fresh == NULL) {
+    if (posix_memalign(&memory, sizeof(PollSource), SOURCE_CHUNK * sizeof(PollSource)) != 0) {
         errno = ENOMEM;
         return NULL;
     }
+    PollSource *fresh = memset(memory, 0, SOURCE_CHUNK * sizeof(PollSource));
     for (size_t i = 0; i < SOURCE_CHUNK; i++) {
         list_init(&fresh[i].waiters[SOURCE_READ]);
         list_init(&fresh[i].waiters[SOURCE_WRITE]);
-        fresh[i].closed = true;
     }
     mutex_lock(&driver->source_mutex);
     uint32_t chunk = driver->source_count / SOURCE_CHUNK;
@@ -244,26 +249,23 @@ source_take(Driver *driver)
         errno = EMFILE;
         return NULL;
     }
+    /* release: pairs with the acquire in driver_source */
+    atomic_store_explicit(&driver->chunks[chunk], fresh, memory_order_release);
     for (uint32_t i = 0; i < SOURCE_CHUNK; i++) {
         fresh[i].index = chunk * SOURCE_CHUNK + i;
-        if (i > 0) {
-            fresh[i].next_free = driver->free_sources;
-            driver->free_sources = &fresh[i];
-        }
+        free_source_push(driver, &fresh[i]);
     }
     driver->source_count += SOURCE_CHUNK;
-    /* release: pairs with the acquire in source_at */
-    atomic_store_explicit(&driver->chunks[chunk], fresh, memory_order_release);
+    source = free_source_pop(driver);
     mutex_unlock(&driver->source_mutex);
-    return &fresh[0];
+    return source;
 }
 
 static void
 source_give(Driver *driver, PollSource *source)
 {
     mutex_lock(&driver->source_mutex);
-    source->next_free = driver->free_sources;
-    driver->free_sources = source;
+    free_source_push(driver, source);
     mutex_unlock(&driver->source_mutex);
 }
 
@@ -347,7 +349,7 @@ waiters_dismiss(PollSource *source, TaskChain *chain)
 }
 
 PollSource *
-driver_add_source(Driver *driver, int fd, TaskChain *chain)
+driver_add_source(Driver *driver, int fd, const void *owner, TaskChain *chain)
 {
     if (fd < 0) {
         errno = EBADF;
@@ -360,7 +362,7 @@ driver_add_source(Driver *driver, int fd, TaskChain *chain)
     mutex_lock(&source->mutex);
     source->generation++;
     source->fd = fd;
-    source->closed = false;
+    source->owner = owner;
     source->turns = source->called = 0;
     atomic_store_explicit(&source->queued, 0, memory_order_relaxed); /* relaxed: as in queue_hint */
     atomic_store_explicit(&source->lost, false, memory_order_relaxed);
@@ -380,7 +382,7 @@ driver_add_source(Driver *driver, int fd, TaskChain *chain)
     mutex_unlock(&driver->source_mutex);
     if (error < 0) {
         mutex_lock(&source->mutex);
-        source->closed = true;
+        source->owner = NULL;
         mutex_unlock(&source->mutex);
         source_give(driver, source);
         errno = -error;
@@ -388,7 +390,7 @@ driver_add_source(Driver *driver, int fd, TaskChain *chain)
     }
     if (before != 0) {
         /* The poller knew nothing of the number, so the descriptor that had it is gone, and not by our doing. */
-        PollSource *other = source_at(driver, before - 1);
+        PollSource *other = driver_source(driver, before - 1);
         mutex_lock(&other->mutex);
         atomic_store_explicit(&other->lost, true, memory_order_relaxed); /* relaxed: see there */
         waiters_dismiss(other, chain);
@@ -410,7 +412,7 @@ driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain)
     }
     mutex_unlock(&driver->source_mutex);
     mutex_lock(&source->mutex);
-    source->closed = true;
+    source->owner = NULL;
     source->generation++;
     waiters_dismiss(source, chain);
     mutex_unlock(&source->mutex);
@@ -440,7 +442,7 @@ source_is_idle(PollSource *source)
 static void
 source_event(Driver *driver, const PollEvent *event, TaskChain *chain)
 {
-    PollSource *source = source_at(driver, (uint32_t)event->tag);
+    PollSource *source = driver_source(driver, (uint32_t)event->tag);
     uint32_t bits = 0;
 
     if (event->ready & (POLL_READABLE | POLL_READ_CLOSED | POLL_ERROR)) {
@@ -463,7 +465,7 @@ source_event(Driver *driver, const PollEvent *event, TaskChain *chain)
         return;
     }
     mutex_lock(&source->mutex);
-    if (!source->closed && source->generation == (uint32_t)(event->tag >> 32)) {
+    if (source->owner != NULL && source->generation == (uint32_t)(event->tag >> 32)) {
         uint32_t ready = atomic_load_explicit(&source->ready, memory_order_relaxed);
         /* release: whoever sees the readiness makes its system call after it; a loop because source_clear runs
          * without the mutex */
@@ -546,19 +548,20 @@ source_has_readiness(PollSource *source, SourceDirection direction)
 }
 
 bool
-source_arm(PollSource *source, SourceDirection direction, Task *task, SourceWait how)
+source_arm(PollSource *source, const void *owner, SourceDirection direction, Task *task,
+           SourceWait how)
 {
     uint8_t bit = (uint8_t)(1u << direction);
     List *waiters = &source->waiters[direction];
     bool parked = false;
 
     mutex_lock(&source->mutex);
-    if (how != WAIT_TOGETHER) {
-        source->turns |= bit;
-    }
     /* A ready source has waiters only while somebody is called, who will call them. */
-    if (!source->closed && !source_is_lost(source) &&
+    if (source->owner == owner && !source_is_lost(source) &&
         (!source_has_readiness(source, direction) || (source->called & bit))) {
+        if (how != WAIT_TOGETHER) {
+            source->turns |= bit;
+        }
         if (how == WAIT_FIRST) {
             list_push_head(waiters, &task->wait);
         }
@@ -590,7 +593,7 @@ source_turn_over(PollSource *source, SourceDirection direction, TaskChain *chain
 {
     mutex_lock(&source->mutex);
     source->called &= (uint8_t)~(1u << direction);
-    if (!source->closed && source_has_readiness(source, direction)) {
+    if (source->owner != NULL && source_has_readiness(source, direction)) {
         waiters_claim(source, direction, chain);
     }
     queue_hint(source, direction);

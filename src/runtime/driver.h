@@ -20,19 +20,24 @@
 /* A descriptor that the poller watches. Sources live in chunks that are never freed before the driver, so an event
  * that is late finds a source, and the generation in its tag tells that it means another one. */
 typedef struct PollSource {
-    Mutex mutex;            /* guards generation, waiters, closed, turns, called */
+    Mutex mutex;            /* guards generation, owner, waiters, turns, called */
     _Atomic uint32_t ready; /* SOURCE_* bits and a counter of events above them */
     uint32_t generation;
     uint32_t index;
-    int fd;
-    bool closed;
+    const void *owner;      /* who registered it; NULL: it is free, or about to be */
     uint8_t turns;          /* bit per direction: who waits takes turns, an event wakes the first */
     uint8_t called;         /* bit per direction: the first was woken and has not looked yet */
     _Atomic uint8_t queued; /* bit per direction: somebody waits for his turn; a hint */
     _Atomic bool lost; /* its descriptor was closed behind our back: the number is another's now */
-    List waiters[2];   /* tasks (by `wait`) per direction: to read, accept ...; to write, connect */
-    struct PollSource *next_free;
+    union {
+        int fd;
+        uint32_t next_free; /* of a free one: index of the next + 1; 0: none */
+    };
+    List waiters[2]; /* tasks (by `wait`) per direction: to read, accept ...; to write, connect */
 } PollSource;
+
+/* An event, and a task that waits again, touch one line of memory. */
+static_assert(sizeof(PollSource) == 64, "a source is a cache line");
 
 typedef enum SourceDirection { SOURCE_READ = 0, SOURCE_WRITE = 1 } SourceDirection;
 
@@ -57,8 +62,8 @@ typedef struct Driver {
     uint64_t
         sleeping_until; /* guarded by timer_mutex: when the sleeper in the poller gets up; 0: nobody sleeps */
 
-    Mutex source_mutex; /* guards the four below */
-    PollSource *free_sources;
+    Mutex source_mutex;    /* guards the four below */
+    uint32_t free_sources; /* index of the first + 1, 0: none */
     uint32_t source_count;
     uint32_t *by_fd; /* descriptor -> index of its source + 1, 0: none */
     size_t by_fd_size;
@@ -98,10 +103,20 @@ void driver_remove_scope_timer(Driver *driver, TimerNode *node);
 
 /* ---- poll sources ---------------------------------------------------------------------------------------- */
 
-/* Registers a descriptor, not before it is listening or connecting: until then the poller takes it for hung up. NULL with
+/* Registers a descriptor for `owner`, an address that nobody else has, not before it is listening or connecting: until then the poller takes it for hung up. NULL with
  * errno set (EEXIST: it is registered; EPERM: it cannot be polled). A source that still has the same number is lost: its
  * waiters are appended to `chain`. Any thread. */
-PollSource *driver_add_source(Driver *driver, int fd, TaskChain *chain);
+PollSource *driver_add_source(Driver *driver, int fd, const void *owner, TaskChain *chain);
+
+/* The source with this index, or NULL; its owner may be another by now. Any thread. */
+static inline PollSource *
+driver_source(Driver *driver, uint32_t index)
+{
+    /* acquire: pairs with the release in source_take, which published the chunk */
+    PollSource *chunk =
+        atomic_load_explicit(&driver->chunks[index / SOURCE_CHUNK], memory_order_acquire);
+    return chunk == NULL ? NULL : &chunk[index % SOURCE_CHUNK];
+}
 
 /* Before the descriptor is closed: forgets it and wakes everybody who waits for it (appended to `chain`). */
 void driver_remove_source(Driver *driver, PollSource *source, TaskChain *chain);
@@ -130,8 +145,9 @@ bool source_reset(PollSource *source, SourceDirection direction, uint32_t tick);
 /* Does somebody wait for his turn? A hint. */
 bool source_is_queued(const PollSource *source, SourceDirection direction);
 
-/* Puts the task into the wait queue. False: it is ready (or gone) now, try again instead. */
-bool source_arm(PollSource *source, SourceDirection direction, Task *task, SourceWait how);
+/* Puts the task into the wait queue. False: it is ready now, or no more this owner's: try again instead. */
+bool source_arm(PollSource *source, const void *owner, SourceDirection direction, Task *task,
+                SourceWait how);
 
 /* Takes the task out of the wait queue if it is still there. */
 void source_detach(PollSource *source, SourceDirection direction, Task *task);

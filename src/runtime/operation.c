@@ -29,12 +29,18 @@ operation_claim(Operation *op)
     return 0;
 }
 
-int
-operation_prepare_next(Worker *worker)
+static inline bool
+next_is_prepared(const Worker *worker)
 {
     PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
 
-    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL) {
+    return stop != NULL && Py_REFCNT(stop) == 1 && stop->traceback == NULL && stop->context == NULL;
+}
+
+int
+operation_prepare_next(Worker *worker)
+{
+    if (!next_is_prepared(worker)) {
         PyObject *fresh = PyObject_CallNoArgs(PyExc_StopIteration);
         if (fresh == NULL) {
             return -1;
@@ -52,7 +58,7 @@ next_return(Worker *worker, PyObject *value)
     if (value == Py_None) {
         return NULL;
     }
-    if (operation_prepare_next(worker) < 0) {
+    if (!next_is_prepared(worker) && operation_prepare_next(worker) < 0) {
         Py_DECREF(value);
         return NULL;
     }
@@ -91,7 +97,8 @@ operation_next(PyObject *self)
         return next_return(worker, value);
     }
     /* What is to carry the result comes first: a result that cannot be handed on would be lost. */
-    if (operation_prepare_next(worker) < 0 || operation_claim(op) < 0) {
+    if ((!next_is_prepared(worker) && operation_prepare_next(worker) < 0) ||
+        operation_claim(op) < 0) {
         return NULL;
     }
     worker->awaiting = op;
@@ -133,16 +140,12 @@ operation_set_timed_out(Operation *op)
 }
 
 void
-operation_dealloc_warn(Operation *op)
+operation_warn_unused(Operation *op)
 {
     Worker *worker = current_worker;
 
     /* What a coroutine that is being closed wants to wait for is dropped by whoever closes it. */
     if (worker != NULL && worker->task != NULL && (worker->task->flags & TASK_CLOSING)) {
-        return;
-    }
-    /* relaxed: nobody else has the object any more */
-    if (atomic_load_explicit(&op->use, memory_order_relaxed) != OPERATION_NEW) {
         return;
     }
     PyObject *error = PyErr_GetRaisedException();

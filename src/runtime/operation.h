@@ -122,8 +122,18 @@ bool operation_set_deadline(Operation *op);
 /* Sets the TimeoutError for an operation that has none of its own. */
 void operation_set_timed_out(Operation *op);
 
+/* Warns of an operation that nobody has waited for, which is going to be freed. */
+void operation_warn_unused(Operation *op);
+
 /* First thing in a dealloc: warns if the operation was never yielded or awaited. */
-void operation_dealloc_warn(Operation *op);
+static inline void
+operation_dealloc_warn(Operation *op)
+{
+    /* relaxed: nobody else has the object any more */
+    if (atomic_load_explicit(&op->use, memory_order_relaxed) == OPERATION_NEW) {
+        operation_warn_unused(op);
+    }
+}
 
 /* tp_flags, am_await and so on that all operations share; called before PyType_Ready. */
 int operation_type_ready(PyTypeObject *type);

@@ -172,7 +172,7 @@ readiness_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
                      self->fd);
         return OPERATION_ERROR;
     }
-    bool parked = source_arm(self->source, op->direction, task, WAIT_TOGETHER);
+    bool parked = source_arm(self->source, self, op->direction, task, WAIT_TOGETHER);
     descriptor_leave(self, runtime);
     return parked ? OPERATION_PARKED : OPERATION_PENDING;
 }
@@ -464,7 +464,7 @@ register_(PyObject *Py_UNUSED(module), PyObject *object)
         self->serial = runtime->serial;
         atomic_init(&self->use, DESCRIPTOR_CLOSED);
         atomic_init(&self->told, 0);
-        self->source = driver_add_source(&runtime->driver, fd, &chain);
+        self->source = driver_add_source(&runtime->driver, fd, self, &chain);
         int error = errno;
         scheduler_wake_chain(&chain);
         if (self->source != NULL) {

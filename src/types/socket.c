@@ -8,11 +8,11 @@
  *
  * The poll source belongs to one runtime; it is made when something has to wait for the first time (before listen or
  * connect a poller takes a socket for hung up), and again if the socket is used in another runtime. `mutex` guards making
- * it; it is read by calls that are counted in `use`. A source that is lost (driver.h) says that the descriptor was closed by
- * somebody else: then it is not ours to close any more.
+ * it. Who is not counted in `use` finds one that may be another's by now; source_arm tells. A source that is lost
+ * (driver.h) says that the descriptor was closed by somebody else: then it is not ours to close any more.
  *
  * A stream has one reader and one writer at a time: who has to wait, and a sendall from its first call on, takes the
- * direction (`busy`) until it is done.
+ * direction (a bit of `use`) until it is done.
  * All functions are called attached, by any thread.
  */
 #include "types/socket.h"
@@ -28,6 +28,13 @@
 #include "types/types.h"
 
 /* ---- the descriptor -------------------------------------------------------------------------------------- */
+
+static uint32_t
+source_index(const Socket *self)
+{
+    /* relaxed: comes with the serial */
+    return atomic_load_explicit(&self->source_index, memory_order_relaxed);
+}
 
 /* Nobody uses the descriptor any more and nobody will: lets go of it, and unless it was detached closes it. Wakes who is
  * parked on it. 0 or an errno. */
@@ -49,11 +56,12 @@ socket_finalize(Socket *self, bool detached)
         runtime = NULL;
     }
     if (runtime != NULL) {
-        if (source_is_lost(self->source)) {
+        PollSource *source = driver_source(&runtime->driver, source_index(self));
+        if (source_is_lost(source)) {
             error = EBADF;
             detached = true;
         }
-        driver_remove_source(&runtime->driver, self->source, &chain);
+        driver_remove_source(&runtime->driver, source, &chain);
     }
     /* the system lets go of the descriptor even if it reports an error; what a reset connection says is no news */
     if (!detached && close(self->fd) < 0 && errno != ECONNRESET && errno != EINTR) {
@@ -73,35 +81,29 @@ socket_is_closed(const Socket *self)
     return (atomic_load_explicit(&self->use, memory_order_relaxed) & SOCKET_CLOSED) != 0;
 }
 
-bool
-socket_enter(Socket *self)
+void
+socket_refuse(uint32_t use, uint32_t free)
 {
-    /* relaxed: the compare-and-swap decides */
-    uint32_t use = atomic_load_explicit(&self->use, memory_order_relaxed);
-    do {
-        if (use & SOCKET_CLOSED) {
-            PyErr_SetString(error_type(ERROR_RESOURCE_CLOSED), "the socket is closed");
-            return false;
-        }
-        /* acquire: pairs with the release of socket_leave */
-    } while (!atomic_compare_exchange_weak_explicit(&self->use, &use, use + 1, memory_order_acquire,
-                                                    memory_order_relaxed));
-    return true;
+    if (use & SOCKET_CLOSED) {
+        PyErr_SetString(error_type(ERROR_RESOURCE_CLOSED), "the socket is closed");
+    }
+    else {
+        PyErr_Format(error_type(ERROR_RESOURCE_BUSY), "another task is already %s this socket",
+                     use & free & SOCKET_SENDING ? "sending to" : "receiving from");
+    }
 }
 
 void
-socket_leave(Socket *self)
+socket_finish_close(Socket *self)
 {
-    /* acq_rel: the last one out sees what all others did */
-    if (atomic_fetch_sub_explicit(&self->use, 1, memory_order_acq_rel) == (SOCKET_CLOSED | 1)) {
-        int error = socket_finalize(self, false);
-        if (error != 0) {
-            PyObject *before = PyErr_GetRaisedException();
-            errno = error;
-            PyErr_SetFromErrno(PyExc_OSError);
-            error_report_current("while closing a socket that was in use");
-            PyErr_SetRaisedException(before);
-        }
+    int error = socket_finalize(self, false);
+
+    if (error != 0) {
+        PyObject *before = PyErr_GetRaisedException();
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+        error_report_current("while closing a socket that was in use");
+        PyErr_SetRaisedException(before);
     }
 }
 
@@ -129,9 +131,9 @@ lookups_disturb(Socket *self)
 static int
 socket_close(Socket *self)
 {
-    /* seq_cst: as in socket_leave, and see lookups_disturb */
+    /* seq_cst: as in socket_unuse, and see lookups_disturb */
     uint32_t before = atomic_fetch_or_explicit(&self->use, SOCKET_CLOSED, memory_order_seq_cst);
-    int error = before == 0 ? socket_finalize(self, false) : 0;
+    int error = (before & ~SOCKET_DIRECTIONS) == 0 ? socket_finalize(self, false) : 0;
 
     if (!(before & SOCKET_CLOSED)) {
         lookups_disturb(self);
@@ -140,41 +142,47 @@ socket_close(Socket *self)
 }
 
 PollSource *
+socket_find_source(Socket *self, Runtime *runtime)
+{
+    /* acquire: pairs with the release in socket_source. Should the socket just go to another runtime, the index may be that
+     * one's: what it gives here is a source, but its owner is not this socket. */
+    if (atomic_load_explicit(&self->serial, memory_order_acquire) != runtime->serial) {
+        return NULL;
+    }
+    return driver_source(&runtime->driver, source_index(self));
+}
+
+PollSource *
 socket_source(Socket *self, Runtime *runtime, TaskChain *chain)
 {
-    PollSource *source;
     Runtime *other;
     int error = 0;
     bool in_use = false;
 
-    /* acquire: pairs with the release below */
-    if (atomic_load_explicit(&self->serial, memory_order_acquire) == runtime->serial) {
-        return self->source;
-    }
     mutex_lock(&self->mutex);
-    uint64_t serial = atomic_load_explicit(&self->serial, memory_order_relaxed);
-    if (serial == runtime->serial) {
-        source = self->source;
+    PollSource *source = socket_find_source(self, runtime);
+    if (source != NULL) {
         mutex_unlock(&self->mutex);
         return source;
     }
-    source = NULL;
+    uint64_t serial = atomic_load_explicit(&self->serial, memory_order_relaxed);
     /* a source of an earlier runtime went with that; one of a runtime that still runs moves */
     other = serial == 0 ? NULL : runtime_find(serial);
     if (other != NULL) {
-        in_use = !source_is_idle(self->source);
+        PollSource *before = driver_source(&other->driver, source_index(self));
+        in_use = !source_is_idle(before);
         if (!in_use) {
             atomic_store_explicit(&self->serial, 0, memory_order_relaxed);
-            driver_remove_source(&other->driver, self->source, chain);
+            driver_remove_source(&other->driver, before, chain);
         }
         runtime_leave(other);
     }
     if (!in_use) {
-        source = driver_add_source(&runtime->driver, self->fd, chain);
+        source = driver_add_source(&runtime->driver, self->fd, self, chain);
         error = errno;
     }
     if (source != NULL) {
-        self->source = source;
+        atomic_store_explicit(&self->source_index, source->index, memory_order_relaxed);
         atomic_store_explicit(&self->serial, runtime->serial, memory_order_release);
     }
     mutex_unlock(&self->mutex);
@@ -234,11 +242,10 @@ socket_new(int fd, int family, int type, int proto)
     self->type = type;
     self->proto = proto;
     atomic_init(&self->use, 0);
-    atomic_init(&self->busy, 0);
+    atomic_init(&self->source_index, 0);
     atomic_init(&self->timeout, -1.0);
     self->mutex = (Mutex){0};
     atomic_init(&self->serial, 0);
-    self->source = NULL;
     list_init(&self->lookups);
     atomic_init(&self->naming, 0);
     atomic_init(&self->last_received, 0);
@@ -389,10 +396,10 @@ Socket_detach(PyObject *object, PyObject *Py_UNUSED(args))
     } while (!atomic_compare_exchange_weak_explicit(&self->use, &use,
                                                     use | SOCKET_CLOSED | SOCKET_DETACHED,
                                                     memory_order_seq_cst, memory_order_relaxed));
-    if (use != 0) {
+    if (use & ~SOCKET_DIRECTIONS) {
         Py_BEGIN_ALLOW_THREADS
-        /* acquire: pairs with the release of socket_leave */
-        while (atomic_load_explicit(&self->use, memory_order_acquire) !=
+        /* acquire: pairs with the release of socket_unuse */
+        while ((atomic_load_explicit(&self->use, memory_order_acquire) & ~SOCKET_DIRECTIONS) !=
                (SOCKET_CLOSED | SOCKET_DETACHED)) {
             sched_yield();
         }

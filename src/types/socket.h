@@ -20,9 +20,14 @@
 #include "runtime/operation.h"
 #include "types/address.h"
 
+/* Socket.use: calls under way, and above their number ... */
 enum {
     SOCKET_CLOSED = 1u << 31,
-    SOCKET_DETACHED = 1u << 30, /* closed, but the descriptor lives on in other hands */
+    SOCKET_DETACHED = 1u << 30,  /* closed, but the descriptor lives on in other hands */
+    SOCKET_SENDING = 1u << 29,   /* a stream's direction belongs to an operation, */
+    SOCKET_RECEIVING = 1u << 28, /* which need not have a call under way */
+    SOCKET_DIRECTIONS = SOCKET_SENDING | SOCKET_RECEIVING,
+    SOCKET_CALL = 1,
 };
 
 typedef struct Socket {
@@ -30,13 +35,12 @@ typedef struct Socket {
     int family;
     int type;
     int proto;
-    _Atomic uint32_t use;    /* calls under way, and SOCKET_CLOSED ... */
-    _Atomic uint32_t busy;   /* bit per SourceDirection: a parked reader or writer of a stream */
-    _Atomic double timeout;  /* of operations that are given none; negative: no limit */
-    Mutex mutex;             /* guards the next three while a source is made */
-    _Atomic uint64_t serial; /* the runtime that `source` is of; 0: none. Stored after `source` */
-    PollSource *source;
-    List lookups;                   /* by `owned`: what its operations wait for by name */
+    _Atomic uint32_t use;          /* SOCKET_CLOSED ... */
+    _Atomic uint32_t source_index; /* in the driver of its runtime */
+    _Atomic uint64_t serial;       /* of that; 0: it has no source. Stored after `source_index` */
+    _Atomic double timeout;        /* of operations that are given none; negative: no limit */
+    Mutex mutex;  /* guards lookups; and serial and source_index, while a source is made */
+    List lookups; /* by `owned`: what its operations wait for by name */
     _Atomic uint32_t naming;        /* how many those are */
     _Atomic uint32_t last_received; /* a hint for how to receive */
     PyObject *weak_references;
@@ -84,6 +88,8 @@ typedef struct SocketOperation {
     Socket *socket; /* owned */
     uint8_t call;   /* SocketCall */
     uint8_t direction;
+    bool
+        turns; /* others may wait for the same: they take turns, rather than there being one at a time */
     bool holds;     /* it has taken its direction of a stream */
     bool waiting;   /* connect: the system works on it */
     bool called;    /* it was woken as the first of its queue, and has not looked yet */
@@ -111,15 +117,61 @@ extern PyTypeObject Socket_Type;
 /* A new Socket that owns `fd`, or NULL with an exception set; then the descriptor is closed. */
 PyObject *socket_wrap(int fd, int family, int type, int proto);
 
+/* Sets the exception for a socket of this `use`: it is closed, or one of the directions `free` is not. */
+void socket_refuse(uint32_t use, uint32_t free);
+
+/* Adds to `use`, unless it is closed or one of the directions `free` is not; then false, with an exception set. */
+static inline bool
+socket_use(Socket *self, uint32_t free, uint32_t add)
+{
+    /* relaxed: the compare-and-swap decides */
+    uint32_t use = atomic_load_explicit(&self->use, memory_order_relaxed);
+    do {
+        if (use & (SOCKET_CLOSED | free)) {
+            socket_refuse(use, free);
+            return false;
+        }
+        /* acquire: what earlier users of a direction did comes before; release: for the call that this may end */
+    } while (!atomic_compare_exchange_weak_explicit(&self->use, &use, use + add,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
+/* The last call on a closed socket has ended. Any exception that is set stays so. */
+void socket_finish_close(Socket *self);
+
+/* Takes from `use` what was added. */
+static inline void
+socket_unuse(Socket *self, uint32_t remove)
+{
+    /* acq_rel: the last one out sees what all others did */
+    uint32_t use = atomic_fetch_sub_explicit(&self->use, remove, memory_order_acq_rel) - remove;
+    if ((use & ~SOCKET_DIRECTIONS) == SOCKET_CLOSED && (remove & SOCKET_CALL)) {
+        socket_finish_close(self);
+    }
+}
+
 /* Begins a call on the descriptor, to be ended by socket_leave. False: it is closed; ResourceClosed is set. */
-bool socket_enter(Socket *self);
-void socket_leave(Socket *self);
+static inline bool
+socket_enter(Socket *self)
+{
+    return socket_use(self, 0, SOCKET_CALL);
+}
+
+static inline void
+socket_leave(Socket *self)
+{
+    socket_unuse(self, SOCKET_CALL);
+}
 
 /* Is it closed? A look, which may be out of date. */
 bool socket_is_closed(const Socket *self);
 
-/* The poll source in this runtime; the caller has entered. NULL with an exception set. Tasks that it wakes are appended to
- * `chain`. */
+/* The poll source in this runtime, or NULL if it has none there. Of one who has not entered it may be another's by now. */
+PollSource *socket_find_source(Socket *self, Runtime *runtime);
+
+/* The same, and if it has none one is made; the caller has entered. NULL with an exception set. Tasks that it wakes are
+ * appended to `chain`. */
 PollSource *socket_source(Socket *self, Runtime *runtime, TaskChain *chain);
 
 /* Queues a task that waits for its lookup, so that a close finds it. False: try again, the answer is there or the socket is

@@ -79,7 +79,8 @@ size_argument(const char *function, const char *name, PyObject *object, size_t *
     if (object == NULL) {
         return 0;
     }
-    Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    Py_ssize_t value = PyLong_CheckExact(object) ? PyLong_AsSsize_t(object)
+                                                 : PyNumber_AsSsize_t(object, PyExc_OverflowError);
     if (value == -1 && PyErr_Occurred()) {
         if (PyErr_ExceptionMatches(PyExc_TypeError)) {
             PyErr_Format(PyExc_TypeError, "%s: %s must be an int, not %.200s", function, name,
@@ -125,6 +126,13 @@ writable_buffer(const char *function, PyObject *object, Py_buffer *buffer)
 int
 readable_buffer(const char *function, const char *name, PyObject *object, Py_buffer *buffer)
 {
+    if (PyBytes_CheckExact(object)) {
+        /* what is sent most, without the trip through the interpreter; PyBuffer_Release does the rest */
+        buffer->obj = Py_NewRef(object);
+        buffer->buf = PyBytes_AS_STRING(object);
+        buffer->len = PyBytes_GET_SIZE(object);
+        return 0;
+    }
     if (PyUnicode_Check(object)) {
         PyErr_Format(PyExc_TypeError, "%s: %s must be bytes, not str: encode it first", function,
                      name);

@@ -44,54 +44,42 @@ call_has_message(SocketCall call)
 
 /* ---- who may ---------------------------------------------------------------------------------------------- */
 
-/* Do those who wait take turns, rather than there being one at a time? */
-static bool
-operation_takes_turns(const SocketOperation *op)
+/* The bit in the socket's `use` for its direction. */
+static uint32_t
+operation_bit(const SocketOperation *op)
 {
-    return op->call == CALL_ACCEPT || op->socket->type != SOCK_STREAM;
+    return (uint32_t)SOCKET_RECEIVING << op->direction;
 }
 
-/* A stream's direction belongs to the operation until operation_release. False: another has it; ResourceBusy is set. */
-static bool
-operation_hold(SocketOperation *op)
+/* Its direction, if there is one that it needs and does not have yet. */
+static uint32_t
+operation_wants(const SocketOperation *op)
 {
-    uint32_t bit = 1u << op->direction;
-
-    if (op->holds || operation_takes_turns(op) || op->lookup != NULL) {
-        return true;
-    }
-    /* acquire / release: who comes next sees what was sent or received before */
-    if (atomic_fetch_or_explicit(&op->socket->busy, bit, memory_order_acquire) & bit) {
-        PyErr_Format(error_type(ERROR_RESOURCE_BUSY), "another task is already %s this socket",
-                     op->direction == SOURCE_READ ? "receiving from" : "sending to");
-        return false;
-    }
-    op->holds = true;
-    return true;
+    return op->holds || op->turns ? 0 : operation_bit(op);
 }
 
 bool
 socket_operation_take_direction(SocketOperation *op)
 {
-    bool taken = false;
+    uint32_t bit = operation_wants(op);
 
-    if (socket_enter(op->socket)) {
-        taken = operation_hold(op);
-        socket_leave(op->socket);
-    }
-    if (!taken) {
+    if (!socket_use(op->socket, bit, bit)) {
         socket_operation_end(op);
+        return false;
     }
-    return taken;
+    op->holds = bit != 0;
+    return true;
 }
 
-/* Gives up the direction. */
+/* Gives up the direction, and `calls` calls that are under way. */
 static void
-operation_release(SocketOperation *op)
+operation_leave(SocketOperation *op, uint32_t calls)
 {
-    if (op->holds) {
-        op->holds = false;
-        atomic_fetch_and_explicit(&op->socket->busy, ~(1u << op->direction), memory_order_release);
+    uint32_t held = op->holds ? operation_bit(op) : 0;
+
+    op->holds = false;
+    if (held + calls != 0) {
+        socket_unuse(op->socket, held + calls);
     }
 }
 
@@ -99,7 +87,7 @@ operation_release(SocketOperation *op)
 void
 socket_operation_end(SocketOperation *op)
 {
-    operation_release(op);
+    operation_leave(op, 0);
     if (op->buffer.buf != NULL) {
         PyBuffer_Release(&op->buffer);
         op->buffer.buf = NULL;
@@ -409,13 +397,17 @@ operation_call(SocketOperation *op, PollSource *source, ssize_t *count, bool *pa
 
 /* ---- waiting --------------------------------------------------------------------------------------------- */
 
-/* The address is a name: READY when it is none any more. The caller has entered. */
+/* The address is a name: READY when it is none any more. */
 static OperationResult
 operation_resolve(SocketOperation *op, Task *task)
 {
     Lookup *lookup = op->lookup;
     Address *address = op->call == CALL_SENDMSG ? &op->message->address : op->address;
 
+    if (!socket_enter(op->socket)) {
+        return OPERATION_ERROR;
+    }
+    socket_leave(op->socket); /* it is open; while the name is looked up it may be closed */
     if (!lookup->started && lookup_start(lookup, task_runtime(task)->serial) < 0) {
         return OPERATION_ERROR;
     }
@@ -467,12 +459,37 @@ short_means_no_more(const SocketOperation *op)
              (self->proto == 0 || self->proto == IPPROTO_TCP)));
 }
 
+/* Does it take the source's word that nothing is ready? Who has no time to wait asks the system: the event may be there, and
+ * only not be looked at yet. */
+static bool
+operation_believes(const SocketOperation *op)
+{
+    return !op->at_once && op->base.timeout != 0.0;
+}
+
+/* Is it known that it has to wait? That saves entering the socket. The source may be another's by now: then source_arm says
+ * so, and the operation, which holds its direction, looks closely. */
+static bool
+operation_must_wait(const SocketOperation *op, PollSource *source)
+{
+    uint32_t tick;
+
+    return source != NULL && !op->holds && !op->turns && op->size != 0 && operation_believes(op) &&
+           !source_is_ready(source, (SourceDirection)op->direction, &tick) &&
+           !source_is_lost(source);
+}
+
 /* Tries; the caller has entered. READY, PENDING or ERROR. */
 static OperationResult
 operation_try(SocketOperation *op, PollSource *source, PyObject **result)
 {
     uint32_t tick = 0;
 
+    if (op->size == 0 && operation_is_receive(op) && op->socket->type == SOCK_STREAM) {
+        /* receiving nothing does not wait, though the system would say so */
+        *result = receive_nothing(op);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
     if (source != NULL && source_is_lost(source)) {
         errno = EBADF;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -482,9 +499,8 @@ operation_try(SocketOperation *op, PollSource *source, PyObject **result)
         ssize_t count = 0;
         bool partial;
         bool more;
-        /* who has no time to wait asks the system: the event may be there, and only not be looked at yet */
-        if (source != NULL && !source_is_ready(source, op->direction, &tick) && !op->at_once &&
-            op->base.timeout != 0.0) {
+        if (source != NULL && !source_is_ready(source, op->direction, &tick) &&
+            operation_believes(op)) {
             return OPERATION_PENDING;
         }
         *result = operation_call(op, source, &count, &partial, &more);
@@ -528,45 +544,33 @@ socket_operation_poll(Operation *base, Task *task, PyObject **result)
 {
     SocketOperation *op = (SocketOperation *)base;
     Socket *self = op->socket;
-    OperationResult outcome = OPERATION_READY;
-    PollSource *source = NULL;
+    Runtime *runtime = task_runtime(task);
+    OperationResult outcome;
 
-    if (!socket_enter(self)) {
-        socket_operation_end(op);
-        return OPERATION_ERROR;
-    }
     if (op->lookup != NULL) {
         outcome = operation_resolve(op, task);
         if (outcome != OPERATION_READY) {
-            socket_leave(self);
             if (outcome == OPERATION_ERROR) {
                 socket_operation_end(op);
             }
             return outcome;
         }
     }
-    if (op->size == 0 && operation_is_receive(op) && self->type == SOCK_STREAM) {
-        /* receiving nothing does not wait, though the system would say so */
-        socket_leave(self);
-        *result = receive_nothing(op);
-        socket_operation_end(op);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    if (operation_must_wait(op, socket_find_source(self, runtime))) {
+        return socket_operation_take_direction(op) ? OPERATION_PENDING : OPERATION_ERROR;
     }
     /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
-     * only look whether it is taken, and take it when they have to wait. relaxed: operation_hold decides */
-    if (!op->holds &&
-        (operation_is_long(op) ||
-         (atomic_load_explicit(&self->busy, memory_order_relaxed) & (1u << op->direction))) &&
-        !operation_hold(op)) {
-        socket_leave(self);
+     * only look whether it is taken, and take it when they have to wait. */
+    uint32_t bit = operation_wants(op);
+    uint32_t taken = operation_is_long(op) ? bit : 0;
+    if (!socket_use(self, bit, taken + SOCKET_CALL)) {
         socket_operation_end(op);
         return OPERATION_ERROR;
     }
-    if (atomic_load_explicit(&self->serial, memory_order_acquire) == task_runtime(task)->serial) {
-        source = self->source;
-    }
-    if (source != NULL && !op->called && !op->at_once && source_is_queued(source, op->direction) &&
-        operation_takes_turns(op)) {
+    op->holds |= taken != 0;
+    PollSource *source = socket_find_source(self, runtime);
+    if (op->turns && source != NULL && !op->called && !op->at_once &&
+        source_is_queued(source, op->direction)) {
         outcome = OPERATION_PENDING;
     }
     else {
@@ -579,46 +583,66 @@ socket_operation_poll(Operation *base, Task *task, PyObject **result)
         source_turn_over(source, op->direction, &chain);
         scheduler_wake_chain(&chain);
     }
-    socket_leave(self);
-    if (outcome == OPERATION_PENDING && operation_hold(op)) {
-        return OPERATION_PENDING;
+    if (outcome == OPERATION_PENDING) {
+        bit = operation_wants(op);
+        if (bit == 0) {
+            socket_leave(self);
+            return OPERATION_PENDING;
+        }
+        if (socket_use(self, bit, bit - SOCKET_CALL)) {
+            op->holds = true;
+            return OPERATION_PENDING;
+        }
+        outcome = OPERATION_ERROR;
     }
+    operation_leave(op, SOCKET_CALL);
     socket_operation_end(op);
-    return outcome == OPERATION_PENDING ? OPERATION_ERROR : outcome;
+    return outcome;
+}
+
+/* The source to wait at, where its socket has none in this runtime yet. NULL with an exception set; then it has ended. */
+static PollSource *
+operation_make_source(SocketOperation *op, Runtime *runtime)
+{
+    TaskChain chain = TASK_CHAIN_EMPTY;
+    PollSource *source = NULL;
+
+    if (socket_enter(op->socket)) {
+        source = socket_source(op->socket, runtime, &chain);
+        scheduler_wake_chain(&chain);
+        socket_leave(op->socket);
+    }
+    if (source == NULL) {
+        socket_operation_end(op);
+    }
+    return source;
 }
 
 OperationResult
 socket_operation_arm(Operation *base, Task *task, PyObject **Py_UNUSED(result))
 {
     SocketOperation *op = (SocketOperation *)base;
-    TaskChain chain = TASK_CHAIN_EMPTY;
-    OperationResult outcome = OPERATION_ERROR;
+    Runtime *runtime = task_runtime(task);
     SourceWait how = WAIT_TOGETHER;
 
     if (op->lookup != NULL) {
         return socket_arm_lookup(op->socket, op->lookup, task) ? OPERATION_PARKED
                                                                : OPERATION_PENDING;
     }
-    if (!socket_enter(op->socket)) {
-        socket_operation_end(op);
-        return OPERATION_ERROR;
+    PollSource *source = socket_find_source(op->socket, runtime);
+    if (source == NULL) {
+        source = operation_make_source(op, runtime);
+        if (source == NULL) {
+            return OPERATION_ERROR;
+        }
     }
-    if (operation_takes_turns(op)) {
+    if (op->turns) {
         how = op->first ? WAIT_FIRST : WAIT_TURN;
     }
     op->first = false;
-    op->source = socket_source(op->socket, task_runtime(task), &chain);
-    if (op->source != NULL) {
-        outcome =
-            source_arm(op->source, op->direction, task, how) ? OPERATION_PARKED : OPERATION_PENDING;
-    }
-    else {
-        socket_operation_end(op);
-    }
-    scheduler_wake_chain(&chain);
-    /* May be the last user of a socket that was closed meanwhile: then this wakes the task that it has just parked. */
-    socket_leave(op->socket);
-    return outcome;
+    op->source = source;
+    return source_arm(source, op->socket, op->direction, task, how) ? OPERATION_PARKED
+                                                                    : OPERATION_PENDING;
 }
 
 static OperationResult
@@ -626,7 +650,7 @@ socket_finish(Operation *base, Task *task, PyObject **result)
 {
     SocketOperation *op = (SocketOperation *)base;
 
-    op->called = op->lookup == NULL && operation_takes_turns(op);
+    op->called = op->lookup == NULL && op->turns;
     return socket_operation_poll(base, task, result);
 }
 
@@ -643,7 +667,7 @@ socket_operation_detach(Operation *base, Task *task)
          * given away, because forgetting the source takes it out first, under the same mutex. */
         source_detach(op->source, op->direction, task);
     }
-    operation_release(op);
+    operation_leave(op, 0);
 }
 
 OperationResult
@@ -742,6 +766,7 @@ socket_operation_new(PyObject *socket, SocketCall call, PyObject *timeout)
     op->socket = (Socket *)Py_NewRef(socket);
     op->call = (uint8_t)call;
     op->direction = call_reads(call) ? SOURCE_READ : SOURCE_WRITE;
+    op->turns = call == CALL_ACCEPT || op->socket->type != SOCK_STREAM;
     op->holds = op->waiting = op->called = op->first = op->as_number = false;
     op->at_once = at_once;
     op->flags = 0;

@@ -402,24 +402,16 @@ static PyObject *
 Stream_send_eof(PyObject *object, PyObject *Py_UNUSED(args))
 {
     Stream *self = (Stream *)object;
-    uint32_t bit = 1u << SOURCE_WRITE;
-
-    if (!socket_enter(self->socket)) {
-        return NULL;
-    }
-    /* acquire / release: as in operation_hold */
-    if (atomic_fetch_or_explicit(&self->socket->busy, bit, memory_order_acquire) & bit) {
-        socket_leave(self->socket);
-        PyErr_SetString(error_type(ERROR_RESOURCE_BUSY), "another task is sending to this stream");
-        return NULL;
-    }
     int error = 0;
+
+    if (!socket_use(self->socket, SOCKET_SENDING, SOCKET_SENDING | SOCKET_CALL)) {
+        return NULL;
+    }
     if (!atomic_load_explicit(&self->closed, memory_order_relaxed)) {
         error = shutdown(self->socket->fd, SHUT_WR) < 0 ? errno : 0;
         atomic_store_explicit(&self->closed, true, memory_order_relaxed);
     }
-    atomic_fetch_and_explicit(&self->socket->busy, ~bit, memory_order_release);
-    socket_leave(self->socket);
+    socket_unuse(self->socket, SOCKET_SENDING | SOCKET_CALL);
     if (error != 0) {
         errno = error;
         PyErr_SetFromErrno(PyExc_OSError);

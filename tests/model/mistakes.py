@@ -255,7 +255,7 @@ MISTAKES = (
         "socket",
         "close by another",
         "types/socket.c",
-        "int error = before == 0 ? socket_finalize(self, false) : 0;",
+        "int error = (before & ~SOCKET_DIRECTIONS) == 0 ? socket_finalize(self, false) : 0;",
         "int error = !(before & SOCKET_CLOSED) ? socket_finalize(self, false) : 0;",
     ),
     Mistake(
@@ -263,23 +263,31 @@ MISTAKES = (
         "socket",
         "two closes",
         "types/socket.c",
-        "int error = before == 0 ? socket_finalize(self, false) : 0;",
-        "int error = (before & ~SOCKET_CLOSED) == 0 ? socket_finalize(self, false) : 0;",
+        "int error = (before & ~SOCKET_DIRECTIONS) == 0 ? socket_finalize(self, false) : 0;",
+        "int error = (before & SOCKET_CALL) == 0 ? socket_finalize(self, false) : 0;",
     ),
     Mistake(
         "last-one-does-not-close",
         "socket",
         "two closes",
-        "types/socket.c",
-        "memory_order_acq_rel) == (SOCKET_CLOSED | 1)) {",
-        "memory_order_acq_rel) == (SOCKET_CLOSED | 7)) {",
+        "types/socket.h",
+        "    if ((use & ~SOCKET_DIRECTIONS) == SOCKET_CLOSED &&",
+        "    if (use == 0 &&",
+    ),
+    Mistake(
+        "waits-at-the-source-of-another",
+        "socket",
+        "the source is another's",
+        "runtime/driver.c",
+        "    if (source->owner == owner &&",
+        "    if (source->owner != NULL && owner != NULL &&",
     ),
     Mistake(
         "nobody-calls-the-next",
         "socket",
         "two accept two",
         "runtime/driver.c",
-        """    if (!source->closed && source_has_readiness(source, direction)) {
+        """    if (source->owner != NULL && source_has_readiness(source, direction)) {
         waiters_claim(source, direction, chain);
     }
     queue_hint(source, direction);""",

@@ -285,10 +285,10 @@ descriptor_new(int job)
     uint32_t tick;
 
     fd = kernel_open(false);
-    PollSource *source = driver_add_source(&runtime->driver, fd, &chain);
+    PollSource *source = driver_add_source(&runtime->driver, fd, runtime, &chain);
     source_is_ready(source, SOURCE_READ, &tick);
     source_clear(source, SOURCE_READ, tick);
-    model_check(source_arm(source, SOURCE_READ, jobs[job].task, WAIT_TOGETHER));
+    model_check(source_arm(source, runtime, SOURCE_READ, jobs[job].task, WAIT_TOGETHER));
 }
 
 static void

@@ -17,6 +17,7 @@ static int stranger;  /* a descriptor that somebody else opens after a close */
 static Outcome first;
 static Outcome second;
 static unsigned received; /* bytes */
+static PyObject *failure; /* what ended receives_on */
 
 /* ---- what is not real ------------------------------------------------------------------------------------ */
 
@@ -63,6 +64,7 @@ begin(int workers, bool listens)
     shared = (Socket *)socket_wrap(fd, AF_INET, SOCK_STREAM, 0);
     first = second = (Outcome){0};
     received = 0;
+    failure = NULL;
     stranger = -1;
     for (int i = 0; i < workers; i++) {
         model_thread(i == 0 ? "worker 0" : "worker 1", engine_worker, &runtime->workers[i]);
@@ -163,7 +165,69 @@ finish_close(void)
 {
     model_check(was_closed(&first) || (first.ended && Py_SIZE(first.value) == 1));
     model_check(kernel_waiting(stranger) == 1 && descriptor_is_closed());
-    model_check(shared->source == NULL || list_is_empty(&shared->source->waiters[SOURCE_READ]));
+    PollSource *source = socket_find_source(shared, runtime);
+    model_check(source == NULL || list_is_empty(&source->waiters[SOURCE_READ]));
+}
+
+/* After a short read the next one knows, without a look at the socket, that it has to wait. */
+static PyObject *
+receives_on(ModelCoroutine *self, PyObject *sent, PyObject *thrown)
+{
+    if (self->step > 0) {
+        failure = thrown;
+        received += thrown == NULL ? (unsigned)Py_SIZE(sent) : 0;
+    }
+    if (failure != NULL) {
+        return NULL;
+    }
+    SocketOperation *op = (SocketOperation *)operation(CALL_RECV, -1);
+    op->size = 2;
+    return (PyObject *)op;
+}
+
+static void
+start_close_waiting(void)
+{
+    begin(1, false);
+    engine_spawn(runtime, python_coroutine(receives_on, NULL), &first);
+    model_thread("peer", arrives, NULL);
+    model_thread("closes", closes_and_opens, NULL);
+}
+
+static void
+finish_close_waiting(void)
+{
+    model_check(failure == error_type(ERROR_RESOURCE_CLOSED) && first.ended && received <= 1);
+    model_check(kernel_waiting(stranger) == 1 && descriptor_is_closed());
+}
+
+/* Another socket gets the source, as soon as it is free, and nothing comes for it. */
+static void
+closes_and_registers(void *unused)
+{
+    TaskChain chain = TASK_CHAIN_EMPTY;
+    uint32_t tick;
+
+    closes(unused);
+    Socket *other = (Socket *)socket_wrap(kernel_open(false), AF_INET, SOCK_STREAM, 0);
+    PollSource *source = socket_source(other, runtime, &chain);
+    source_is_ready(source, SOURCE_READ, &tick);
+    source_clear(source, SOURCE_READ, tick);
+    scheduler_wake_chain(&chain);
+}
+
+static void
+start_close_reuse(void)
+{
+    begin(1, false);
+    engine_spawn(runtime, operation(CALL_RECV, -1), &first);
+    model_thread("closes", closes_and_registers, NULL);
+}
+
+static void
+finish_close_reuse(void)
+{
+    model_check(was_closed(&first));
 }
 
 static void
@@ -253,6 +317,10 @@ const Model models[] = {
      false, false},
     {"socket: receive, and close by another", start_close, finish_close, engine_quiet, 3, false,
      false},
+    {"socket: receive again and again, and close", start_close_waiting, finish_close_waiting,
+     engine_quiet, 3, false, false},
+    {"socket: receive, close, the source is another's", start_close_reuse, finish_close_reuse,
+     engine_quiet, 3, false, false},
     {"socket: receive, and two closes", start_close_twice, finish_close_twice, engine_quiet, 3,
      false, false},
     {"socket: receive, cancel, close", start_close_cancel, finish_close_cancel, engine_quiet, 3,
