@@ -44,7 +44,7 @@ SETTINGS = {
     settings.name: settings
     for settings in (
         Settings("smoke", 1, 1, 2000, 2000, 2000, 200, 0.01, 0.05, 0.1),
-        Settings("quick", 3, 1, 300_000, 200_000, 50_000, 10_000, 0.15, 0.5, 2.0),
+        Settings("quick", 3, 1, 1_000_000, 200_000, 50_000, 10_000, 0.15, 0.5, 2.0),
         Settings("full", 9, 3),
     )
 }

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from functools import partial
 from typing import Any
 
 from measure import Phases, report
 
 type Result = dict[str, float]
+type Checkpoint = Callable[[], Coroutine[Any, Any, None]]
 
 
 def suspend_once() -> Generator[None]:
@@ -40,11 +41,16 @@ def delegated(depth: int) -> Iterator[Any]:
         yield
 
 
-async def awaited(depth: int, checkpoint: Callable[[], Awaitable[None]]) -> None:
+async def awaited(depth: int, checkpoint: Checkpoint) -> None:
     if depth > 1:
         await awaited(depth - 1, checkpoint)
     else:
         await checkpoint()
+
+
+def await_at(depth: int, checkpoint: Checkpoint) -> Checkpoint:
+    """What makes a task: nothing is to lie between the one who makes them all and the coroutine."""
+    return checkpoint if depth == 1 else partial(awaited, depth, checkpoint)
 
 
 def bare_with(task: Callable[[], Any], count: int, _threads: int) -> Result:
@@ -66,8 +72,7 @@ def asyncio_with(depth: int, count: int, _threads: int) -> Result:
     async def suspend() -> None:
         await asyncio.sleep(0)
 
-    def task() -> Coroutine[Any, Any, None]:
-        return suspend() if depth == 1 else awaited(depth, suspend)
+    task = await_at(depth, suspend)
 
     async def main() -> Result:
         phases = Phases.begin()
@@ -139,8 +144,7 @@ def tonio_await(depth: int, count: int, threads: int, *, context: bool = False) 
     async def suspend() -> None:
         await yield_now()
 
-    def task() -> Coroutine[Any, Any, None]:
-        return suspend() if depth == 1 else awaited(depth, suspend)
+    task = await_at(depth, suspend)
 
     async def main() -> Result:
         phases = Phases.begin()
