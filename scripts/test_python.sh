@@ -53,7 +53,8 @@ tsan)
     cat "$(interpreter_prefix tsan)/share/suppressions_free_threading.txt" tests/sanitizers/tsan.txt \
         >"build/tsan/suppressions"
     # The reports are what is looked at in the end: the status of a program stays what it is.
-    export TSAN_OPTIONS=exitcode=0:history_size=4:second_deadlock_stack=1
+    # A child may start threads: what a fork can leave locked in the sanitizer it has not met yet.
+    export TSAN_OPTIONS=exitcode=0:history_size=4:second_deadlock_stack=1:die_after_fork=0
     TSAN_OPTIONS+=:suppressions=$root/build/tsan/suppressions:log_path=$reports/report
     ;;
 asan)

@@ -114,7 +114,7 @@ scope_new(void)
     self->cancel.collect = scope_collect;
     self->fails = self->independent = self->keeps_all = self->forced = self->told = false;
     atomic_init(&self->took_effect, false);
-    self->timeout = -1.0;
+    atomic_init(&self->timeout, -1.0);
     atomic_init(&self->deadline, TIMER_NEVER);
     self->first_ended = self->last_ended = NULL;
     list_init(&self->waiters);
@@ -163,9 +163,11 @@ scope_enter(Scope *self, Task *task)
         self->cancel.host = NULL;
         return -1;
     }
-    if (self->timeout >= 0) {
+    /* relaxed: who sets the deadline at the same moment must not expect an order */
+    double timeout = atomic_load_explicit(&self->timeout, memory_order_relaxed);
+    if (timeout >= 0) {
         uint64_t now = clock_now_us();
-        double us = ceil(self->timeout * 1e6);
+        double us = ceil(timeout * 1e6);
         atomic_store_explicit(&self->deadline, us >= 9e18 ? TIMER_NEVER : now + (uint64_t)us,
                               memory_order_relaxed); /* relaxed: entering publishes it */
     }
@@ -565,8 +567,8 @@ Scope_set_deadline(PyObject *object, PyObject *value, void *Py_UNUSED(closure))
     if (deadline_from_object(value, &deadline) < 0) {
         return -1;
     }
-    self->timeout = -1.0;
-    /* relaxed: see the getter */
+    /* relaxed: see scope_enter and the getter */
+    atomic_store_explicit(&self->timeout, -1.0, memory_order_relaxed);
     atomic_store_explicit(&self->deadline, deadline, memory_order_relaxed);
     Runtime *runtime = cancel_scope_visit(&self->cancel);
     if (runtime != NULL) {
@@ -692,7 +694,7 @@ scope(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs)
     }
     Scope *self = scope_new();
     if (self != NULL) {
-        self->timeout = seconds;
+        atomic_init(&self->timeout, seconds);
         atomic_init(&self->deadline, end);
         atomic_init(&self->cancel.shield, shielded);
     }
@@ -712,7 +714,7 @@ fail_after(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs,
     }
     Scope *self = scope_new();
     if (self != NULL) {
-        self->timeout = seconds;
+        atomic_init(&self->timeout, seconds);
         self->fails = true;
     }
     return (PyObject *)self;

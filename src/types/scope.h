@@ -15,8 +15,8 @@ typedef struct Scope {
     bool keeps_all;  /* `ended` gets the joins of all members, not just of those that failed */
     bool forced;     /* host: it was closed by the end of a scope around it */
     bool told;       /* host: its TimeoutError was raised */
-    _Atomic bool took_effect; /* something in it was ended by its cancellation */
-    double timeout; /* seconds from entering; negative: none; fixed before it is entered */
+    _Atomic bool took_effect;  /* something in it was ended by its cancellation */
+    _Atomic double timeout;    /* seconds from entering; negative: none, or it has a deadline */
     _Atomic uint64_t deadline; /* microseconds, TIMER_NEVER: none; guarded by the scope's mutex */
     Join *first_ended; /* owned, in the order in which they ended; guarded by the scope's mutex */
     Join *last_ended;
