@@ -36,9 +36,10 @@ async def hang(log: list[str], name: str = "child") -> None:
 async def test_scope_expires() -> None:
     log: list[str] = []
     begun = monotonic()
-    async with tonio.scope(timeout=0.01) as scope:
+    scope = tonio.scope(timeout=0.01)
+    assert scope.cancel_called is False
+    async with scope:
         scope.spawn(hang(log))
-        assert scope.cancel_called is False
         await hang(log, "body")
     assert 0.0095 < monotonic() - begun < LONG
     assert sorted(log) == ["body", "child"]

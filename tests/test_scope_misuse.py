@@ -263,9 +263,11 @@ async def test_waiting_for_a_scope_of_another_task() -> None:
     async with tonio.scope() as scope:
         await tonio.spawn(stranger(scope))
         await scope.spawn(stranger(scope))  # a child is another task, too
+    release = tonio.Event()
     with tonio.scope() as uncollected:
-        uncollected.spawn(give(1))
+        uncollected.spawn(release.wait())
     await tonio.spawn(stranger(uncollected))
+    release.set()
     assert await uncollected() is None
 
 

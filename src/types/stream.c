@@ -80,7 +80,9 @@ buffer_reserve(Stream *self, size_t size)
 static PyObject *
 buffer_take(Stream *self, size_t size, size_t more)
 {
-    PyObject *bytes = PyBytes_FromStringAndSize(self->memory + self->start, (Py_ssize_t)size);
+    /* nothing, if it has no memory */
+    const char *from = self->memory == NULL ? "" : self->memory + self->start;
+    PyObject *bytes = PyBytes_FromStringAndSize(from, (Py_ssize_t)size);
 
     if (bytes != NULL) {
         self->start += size + more;
