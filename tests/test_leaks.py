@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from certificates import certificate, needs_openssl
 from helpers import run_program
-from kinds import DEBUG
+from kinds import ASAN, DEBUG, TSAN
 from notation import NOTATIONS
 
 OPERATIONS = Path(__file__).parent / "stress" / "operations.py"
@@ -108,7 +108,8 @@ def test_nothing_grows(program: str, notation: str) -> None:
     assert threads <= 0
     assert descriptors <= 0
     assert blocks < 15  # less than one in two runs
-    assert resident < 1 << 20
+    if not (ASAN or TSAN):  # these keep what was freed for a while, to find who still uses it
+        assert resident < 1 << 20
 
 
 def growth(notation: str, times: int, rounds: int) -> dict[str, tuple[float, float]]:
