@@ -273,16 +273,20 @@ PROGRAMS = [
         """
         def stubborn():
             try:
+                begun.set()
                 while True:
                     time.sleep(0.001)
             except CancelledError:
                 for _ in range(20):
                     time.sleep(0.001)
                 ended.append("in its own time")
+        begun = threading.Event()
         ended = []
         async def program():
-            async with tonio.scope(timeout=0.02) as scope:
-                await tonio.spawn_blocking(stubborn)
+            async with tonio.scope() as scope:
+                scope.spawn(tonio.spawn_blocking(stubborn))
+                await tonio.spawn_blocking(begun.wait)
+                scope.cancel()
             print(scope.cancelled, ended)
             return await works()
         print(run(program()))

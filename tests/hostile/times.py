@@ -93,6 +93,7 @@ PROGRAMS = [
         print(len(ended))
         """,
         prints="works\n100000",
+        may_tell=("the run was to end",),  # on a slow build
     ),
     Hostile(
         "timers_that_all_end_at_once",
