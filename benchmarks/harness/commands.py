@@ -23,7 +23,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     length = made.add_mutually_exclusive_group()
     for name, text in (
-        ("quick", "ten minutes for all (default)"),
+        ("quick", "twenty minutes for all (default)"),
         ("full", "more rounds, longer windows, a million tasks"),
         ("smoke", "only whether everything runs; the figures say nothing"),
     ):
