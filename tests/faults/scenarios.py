@@ -281,6 +281,21 @@ async def failing_scopes():
     except* ValueError as group:
         caught += group.exceptions
     assert len(caught) == 1
+
+    async def fail_in_the_end():
+        try:
+            await forever()
+        finally:
+            raise ValueError
+
+    caught = []
+    try:
+        async with tonio.scope() as scope:
+            scope.spawn(fail())
+            scope.spawn(fail_in_the_end())
+    except* ValueError as group:
+        caught += group.exceptions
+    assert 1 <= len(caught) <= 2
     return "done"
 
 

@@ -287,6 +287,13 @@ async def refused():
             raise AssertionError
         except ConnectionRefusedError:
             pass
+    with socket.socket() as sock:
+        sock.settimeout(0)
+        try:
+            await sock.connect(address)
+            raise AssertionError
+        except (BlockingIOError, ConnectionRefusedError):
+            pass
     return "done"
 
 
