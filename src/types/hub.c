@@ -208,14 +208,10 @@ hub_subscribe(PyObject *sender, PyTypeObject *type)
 PyObject *
 hub_ends(PyTypeObject *sender_type, PyTypeObject *receiver_type, Hub *hub)
 {
-    PyObject *sender = NULL;
+    PyObject *sender = hub_end_new(sender_type, hub, true);
     PyObject *receiver = NULL;
     PyObject *ends = NULL;
 
-    if (hub == NULL) {
-        return NULL;
-    }
-    sender = hub_end_new(sender_type, hub, true);
     if (sender != NULL) {
         receiver = hub_end_new(receiver_type, hub, false);
     }

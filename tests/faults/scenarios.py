@@ -95,6 +95,9 @@ async def spawn_and_join():
     assert await join == 9
     assert await join == 9
     assert join.done()
+    several = tonio.spawn(value(10), value(11))
+    assert "2 tasks" in repr(several)
+    assert await several == [10, 11]
     return "done"
 
 

@@ -169,6 +169,7 @@ async def bounded_channels():
     await deliver(*channel.channel(2), 6)
     sender, receiver = channel.channel(2)
     assert sender.statistics().size == 2
+    assert channel.channel(1000)[0].statistics().size == 1000
     assert "2" in repr(receiver)
     await deliver(*channel.channel(0), 3)
     return "done"
