@@ -169,7 +169,8 @@ def report_c() -> bool:
 
 def report_python() -> None:
     coverage = [sys.executable, "-m", "coverage"]
-    subprocess.run([*coverage, "combine", "--keep", "--quiet"], cwd=ROOT, check=True)
+    if any((FOLDER / "python-data").glob("data.*")):  # not combined by an earlier look yet
+        subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, check=True)
     shown = ["report", "--show-missing", "--skip-empty"]
     text = subprocess.run(
         [*coverage, *shown], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
