@@ -80,7 +80,7 @@ test-models: build ## 2000 sequences of steps with each lock and channel, compar
 	TONIO_EXAMPLES=2000 $(PYTHON) -m pytest -v --timeout 1800 --durations 0 tests/test_models.py
 
 .PHONY: test-fuzz-long
-test-fuzz-long: build ## compare sockets with the standard module's, 3000 examples per test (a quarter of an hour)
+test-fuzz-long: build ## compare sockets with the standard module's, 3000 examples per test (minutes)
 	TONIO_EXAMPLES=3000 $(PYTHON) -m pytest --timeout 3600 --durations 0 tests/test_fuzz_*.py
 
 .PHONY: test-races
