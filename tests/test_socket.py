@@ -659,6 +659,7 @@ async def test_second_reader_is_refused() -> None:
         await tonio.sleep(0.001)
         with pytest.raises(ResourceBusy):
             await server.recv(10)
+        assert await server.recv(0) == b""  # is in nobody's way
         await client.send(b"for the first")
         assert await join == b"for the fi"
         assert await server.recv(10) == b"rst"

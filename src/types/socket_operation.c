@@ -404,10 +404,10 @@ operation_resolve(SocketOperation *op, Task *task)
     Lookup *lookup = op->lookup;
     Address *address = op->call == CALL_SENDMSG ? &op->message->address : op->address;
 
-    if (!socket_enter(op->socket)) {
+    /* while the name is looked up the socket may be closed */
+    if (!socket_use(op->socket, 0, 0)) {
         return OPERATION_ERROR;
     }
-    socket_leave(op->socket); /* it is open; while the name is looked up it may be closed */
     if (!lookup->started && lookup_start(lookup, task_runtime(task)->serial) < 0) {
         return OPERATION_ERROR;
     }
@@ -470,12 +470,15 @@ operation_believes(const SocketOperation *op)
 /* Is it known that it has to wait? That saves entering the socket. The source may be another's by now: then source_arm says
  * so, and the operation, which holds its direction, looks closely. */
 static bool
-operation_must_wait(const SocketOperation *op, PollSource *source)
+operation_must_wait(const SocketOperation *op, Runtime *runtime)
 {
     uint32_t tick;
 
-    return source != NULL && !op->holds && !op->turns && op->size != 0 && operation_believes(op) &&
-           !source_is_ready(source, (SourceDirection)op->direction, &tick) &&
+    if (op->holds || op->turns || op->size == 0 || !operation_believes(op)) {
+        return false;
+    }
+    PollSource *source = socket_find_source(op->socket, runtime);
+    return source != NULL && !source_is_ready(source, (SourceDirection)op->direction, &tick) &&
            !source_is_lost(source);
 }
 
@@ -485,11 +488,6 @@ operation_try(SocketOperation *op, PollSource *source, PyObject **result)
 {
     uint32_t tick = 0;
 
-    if (op->size == 0 && operation_is_receive(op) && op->socket->type == SOCK_STREAM) {
-        /* receiving nothing does not wait, though the system would say so */
-        *result = receive_nothing(op);
-        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
-    }
     if (source != NULL && source_is_lost(source)) {
         errno = EBADF;
         PyErr_SetFromErrno(PyExc_OSError);
@@ -556,7 +554,13 @@ socket_operation_poll(Operation *base, Task *task, PyObject **result)
             return outcome;
         }
     }
-    if (operation_must_wait(op, socket_find_source(self, runtime))) {
+    if (op->size == 0 && operation_is_receive(op) && self->type == SOCK_STREAM) {
+        /* receiving nothing does not wait, though the system would say so, and is in nobody's way */
+        *result = socket_use(self, 0, 0) ? receive_nothing(op) : NULL;
+        socket_operation_end(op);
+        return *result == NULL ? OPERATION_ERROR : OPERATION_READY;
+    }
+    if (operation_must_wait(op, runtime)) {
         return socket_operation_take_direction(op) ? OPERATION_PENDING : OPERATION_ERROR;
     }
     /* A sendall may take several calls, between which nobody else may send: it takes the direction before the first. Others
