@@ -24,7 +24,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     length = made.add_mutually_exclusive_group()
     for name, text in (
         ("quick", "twenty minutes for all (default)"),
-        ("full", "more rounds, longer windows, a million tasks"),
+        ("full", "more rounds, longer windows, a million timers"),
         ("smoke", "only whether everything runs; the figures say nothing"),
     ):
         length.add_argument(

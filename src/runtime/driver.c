@@ -200,7 +200,7 @@ source_tag(const PollSource *source)
     return (uint64_t)source->generation << 32 | source->index;
 }
 
-/* Under source_mutex. */
+/* The free list; under source_mutex. */
 static PollSource *
 free_source_pop(Driver *driver)
 {

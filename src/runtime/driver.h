@@ -11,6 +11,8 @@
 #ifndef TONIO_RUNTIME_DRIVER_H
 #define TONIO_RUNTIME_DRIVER_H
 
+#include <assert.h>
+
 #include "core/list.h"
 #include "core/mutex.h"
 #include "core/poller.h"
@@ -103,9 +105,9 @@ void driver_remove_scope_timer(Driver *driver, TimerNode *node);
 
 /* ---- poll sources ---------------------------------------------------------------------------------------- */
 
-/* Registers a descriptor for `owner`, an address that nobody else has, not before it is listening or connecting: until then the poller takes it for hung up. NULL with
- * errno set (EEXIST: it is registered; EPERM: it cannot be polled). A source that still has the same number is lost: its
- * waiters are appended to `chain`. Any thread. */
+/* Registers a descriptor for `owner`, an address that nobody else has; not before it is listening or connecting, until when
+ * the poller takes it for hung up. NULL with errno set (EEXIST: it is registered; EPERM: it cannot be polled). A source
+ * that still has the same number is lost: its waiters are appended to `chain`. Any thread. */
 PollSource *driver_add_source(Driver *driver, int fd, const void *owner, TaskChain *chain);
 
 /* The source with this index, or NULL; its owner may be another by now. Any thread. */

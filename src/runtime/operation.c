@@ -29,18 +29,12 @@ operation_claim(Operation *op)
     return 0;
 }
 
-static inline bool
-next_is_prepared(const Worker *worker)
-{
-    PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
-
-    return stop != NULL && Py_REFCNT(stop) == 1 && stop->traceback == NULL && stop->context == NULL;
-}
-
 int
 operation_prepare_next(Worker *worker)
 {
-    if (!next_is_prepared(worker)) {
+    PyStopIterationObject *stop = (PyStopIterationObject *)worker->stop_iteration;
+
+    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback != NULL || stop->context != NULL) {
         PyObject *fresh = PyObject_CallNoArgs(PyExc_StopIteration);
         if (fresh == NULL) {
             return -1;
@@ -58,7 +52,7 @@ next_return(Worker *worker, PyObject *value)
     if (value == Py_None) {
         return NULL;
     }
-    if (!next_is_prepared(worker) && operation_prepare_next(worker) < 0) {
+    if (operation_prepare_next(worker) < 0) {
         Py_DECREF(value);
         return NULL;
     }
@@ -97,8 +91,7 @@ operation_next(PyObject *self)
         return next_return(worker, value);
     }
     /* What is to carry the result comes first: a result that cannot be handed on would be lost. */
-    if ((!next_is_prepared(worker) && operation_prepare_next(worker) < 0) ||
-        operation_claim(op) < 0) {
+    if (operation_prepare_next(worker) < 0 || operation_claim(op) < 0) {
         return NULL;
     }
     worker->awaiting = op;

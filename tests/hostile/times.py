@@ -1,5 +1,6 @@
 """Times out of all bounds, and more of everything than anybody needs."""
 
+from kinds import FACTOR
 from program import Hostile
 
 PROGRAMS = [
@@ -93,7 +94,7 @@ PROGRAMS = [
         print(len(ended))
         """,
         prints="works\n100000",
-        may_tell=("the run was to end",),  # on a slow build
+        may_tell=("the run was to end",) if FACTOR > 1 else (),
     ),
     Hostile(
         "timers_that_all_end_at_once",
