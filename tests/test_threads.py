@@ -13,6 +13,7 @@ from helpers import in_thread
 from notation import both
 
 import tonio.colored as tonio
+from tonio.colored.net import socket
 from tonio.exceptions import RuntimeNotInitializedError
 
 needs_parallelism = pytest.mark.skipif(
@@ -224,6 +225,29 @@ async def test_nobody_starves_behind_tasks_that_never_stop() -> None:
     second.set()
     await playing
     assert turns > 0
+
+
+@both
+async def test_sockets_and_timers_are_heard_behind_a_long_queue() -> None:
+    """A queue that never gets shorter puts off the look at sockets for a while only."""
+    stop = False
+
+    async def spin() -> int:
+        turns = 0
+        while not stop:
+            turns += 1
+            await tonio.yield_now()
+        return turns
+
+    join = tonio.spawn(*[spin() for _ in range(500)])
+    one, other = socket.socketpair()
+    with one, other:
+        for number in range(5):
+            await one.send(bytes([number]))
+            assert await other.recv(10) == bytes([number])
+            await tonio.sleep(0.001)
+    stop = True
+    assert min(await join) > 0
 
 
 @both

@@ -161,10 +161,10 @@ driver_has_timers(Driver *driver)
     return any;
 }
 
-/* Everything that is due. Claims happen under timer_mutex, so a timer that was removed can no longer touch its task
+/* Claims happen under timer_mutex, so a timer that was removed can no longer touch its task
  * or scope. */
-static void
-timers_expire(Driver *driver, TaskChain *chain)
+void
+driver_expire_timers(Driver *driver, TaskChain *chain)
 {
     uint64_t now = clock_now_us();
     TimerNode *node;
@@ -681,6 +681,6 @@ driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain)
             source_event(driver, &events[i], chain);
         }
     }
-    timers_expire(driver, chain);
+    driver_expire_timers(driver, chain);
     mutex_unlock(&driver->turn);
 }

@@ -94,6 +94,9 @@ void driver_turn(Driver *driver, uint64_t wake_at, TaskChain *chain);
 /* Would a turn that only looks be worth its price now? Any thread. */
 bool driver_is_due(Driver *driver, uint64_t now);
 
+/* Wakes whom a timer is due for, as a turn does too. Any thread. */
+void driver_expire_timers(Driver *driver, TaskChain *chain);
+
 /* Is any timer set? Any thread. */
 bool driver_has_timers(Driver *driver);
 

@@ -50,6 +50,8 @@ struct Worker {
     uint32_t watchful;     /* owner: for so many runs more it looks at the clock after each */
     uint32_t period_tick;  /* owner: `tick` when the present measuring period began */
     uint64_t period_start; /* owner: nanoseconds */
+    uint32_t look_at;      /* owner: position in its queue from which it looks at sockets again */
+    uint64_t look_by;      /* owner: microseconds; or it does by then */
     _Atomic uint32_t
         average_run;           /* owner writes: nanoseconds a task run takes on average, lately */
     _Atomic uint32_t progress; /* owner writes: copy of tick, for who watches */

@@ -26,6 +26,7 @@
 #include "support.h"
 
 #define LOOK_NS 500000u /* a busy worker looks at the outside after so long, or WORKER_TICK runs */
+#define LOOK_BY 2000u   /* microseconds; a look at sockets is put off for no longer */
 #define SURPLUS_NS 100000u /* a backlog worth this much wakes a searcher */
 #define STEAL_NS 20000u    /* a backlog worth this much is worth stealing from */
 
@@ -232,6 +233,31 @@ scheduler_push(Runtime *runtime, Task *task)
     foreign_pushed(runtime);
 }
 
+void
+scheduler_push_new(Runtime *runtime, Task *const *tasks, size_t count)
+{
+    Worker *worker = current_worker;
+    RunNode *nodes[SPAWN_BATCH];
+
+    if (count == 1) {
+        scheduler_push(runtime, tasks[0]);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        nodes[i] = &tasks[i]->run;
+    }
+    if (worker != NULL && worker->runtime == runtime) {
+        run_queue_push_batch(&worker->queue, nodes, count);
+        worker_pushed(worker);
+        return;
+    }
+    for (size_t i = 0; i + 1 < count; i++) {
+        nodes[i]->next = nodes[i + 1];
+    }
+    inject_queue_push_chain(&runtime->inject, nodes[0], nodes[count - 1], count);
+    foreign_pushed(runtime);
+}
+
 /* ---- finding work ---------------------------------------------------------------------------------------- */
 
 static Task *
@@ -339,18 +365,31 @@ worker_steal(Worker *worker)
     return NULL;
 }
 
-/* Turns the driver without waiting; woken tasks come to this worker. */
+/* Turns the driver without waiting; woken tasks come to this worker. While tasks are queued that were so at the last look, only
+ * the timers: what is ready outside would have to wait behind them, and the sockets that the system has just looked at for an
+ * event are out of the caches when their turn comes. */
 static void
 worker_look_outside(Worker *worker)
 {
     Runtime *runtime = worker->runtime;
     TaskChain chain = TASK_CHAIN_EMPTY;
+    uint64_t now = clock_now_us();
 
-    if (driver_is_due(&runtime->driver, clock_now_us()) && driver_turn_begin(&runtime->driver)) {
+    if (!driver_is_due(&runtime->driver, now)) {
+        return;
+    }
+    if ((int32_t)(run_queue_head(&worker->queue) - worker->look_at) < 0 && now < worker->look_by) {
+        driver_expire_timers(&runtime->driver, &chain);
+        scheduler_wake_chain(&chain);
+    }
+    else if (driver_turn_begin(&runtime->driver)) {
         driver_turn(&runtime->driver, 0, &chain);
         scheduler_wake_chain(&chain);
-        cancel_spread_pending(runtime);
+        worker->look_at =
+            run_queue_head(&worker->queue) + (uint32_t)run_queue_length(&worker->queue);
+        worker->look_by = now + LOOK_BY;
     }
+    cancel_spread_pending(runtime);
 }
 
 Task *

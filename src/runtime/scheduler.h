@@ -11,6 +11,10 @@ void scheduler_wake_chain(TaskChain *chain);
 /* The same for a new task, or one that gave way: at the tail of the queue. */
 void scheduler_push(Runtime *runtime, Task *task);
 
+/* The same for several new tasks, at most SPAWN_BATCH, in order. */
+#define SPAWN_BATCH 64u
+void scheduler_push_new(Runtime *runtime, Task *const *tasks, size_t count);
+
 /* Runs tasks on the calling thread until the runtime has ended. Attached. */
 void scheduler_run_worker(Worker *worker);
 

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "runtime/operation.h"
 #include "runtime/runtime.h"
@@ -188,6 +190,22 @@ task_keep_cancel_request(Task *task)
 
 #define CACHE_LIMIT 1024u /* a cache that grows beyond this gives half away */
 
+/* Has the system back a slab with memory in one call: a fault for each page would cost as much again as the page itself. A
+ * hint: where it fails, or there is no such call, the faults do it. */
+static void
+slab_populate(TaskSlab *slab)
+{
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)slab + page - 1) / page * page;
+    uintptr_t end = (uintptr_t)(slab + 1) / page * page;
+
+    madvise((void *)begin, end - begin, MADV_POPULATE_WRITE);
+#else
+    (void)slab;
+#endif
+}
+
 /* Takes a new slab and links all of its tasks but the first into the cache; returns the first. Under no lock but for
  * the insertion into the runtime's list. */
 static Task *
@@ -198,21 +216,20 @@ slab_add(Runtime *runtime, TaskCache *cache)
     if (posix_memalign((void **)&slab, TASK_SLAB_ALIGNMENT, sizeof(TaskSlab)) != 0) {
         return NULL;
     }
-    memset(slab, 0, sizeof(TaskSlab));
+    slab_populate(slab);
     slab->runtime = runtime;
     for (size_t i = 0; i < TASK_SLAB_TASKS; i++) {
-        Task *task = &slab->tasks[i];
+        Task *task = memset(&slab->tasks[i], 0, sizeof(Task));
         /* spread, because the memory may have been a slab of an earlier runtime */
         task->serial = (uint32_t)runtime->serial * 2654435761u;
         atomic_init(&task->state, TASK_FREE);
         timer_node_init(&task->timer);
         list_node_init(&task->wait);
         list_node_init(&task->sibling);
+        task->run.next = &slab->tasks[i + 1].run;
     }
-    for (size_t i = TASK_SLAB_TASKS - 1; i > 0; i--) {
-        slab->tasks[i].run.next = cache->first;
-        cache->first = &slab->tasks[i].run;
-    }
+    slab->tasks[TASK_SLAB_TASKS - 1].run.next = cache->first;
+    cache->first = &slab->tasks[1].run;
     cache->count += TASK_SLAB_TASKS - 1;
 
     mutex_lock(&runtime->task_mutex);

@@ -213,7 +213,7 @@ task_real(Task *task)
 /* A block of tasks. Slabs are only ever added to a runtime's list, and freed with it. They are aligned, so that a task
  * finds its slab, and through it its runtime; the size leaves room for the allocator's header, or every second page would
  * be lost to alignment. */
-#define TASK_SLAB_ALIGNMENT 16384u
+#define TASK_SLAB_ALIGNMENT 65536u
 #define TASK_SLAB_TASKS ((TASK_SLAB_ALIGNMENT - 2 * sizeof(void *) - 16) / sizeof(Task))
 
 typedef struct TaskSlab {

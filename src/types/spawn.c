@@ -7,6 +7,7 @@
 
 #include "core/list.h"
 #include "runtime/runtime.h"
+#include "runtime/scheduler.h"
 #include "types/join.h"
 #include "types/types.h"
 
@@ -28,6 +29,23 @@ runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
     }
 }
 
+/* Lets tasks run, which are parts of `join`; it may be NULL. */
+static void
+tasks_start(Runtime *runtime, Join *join, Task *const *tasks, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    if (join != NULL) {
+        mutex_lock(&join->mutex);
+        for (size_t i = 0; i < count; i++) {
+            list_push_tail(&join->tasks, &tasks[i]->sibling);
+        }
+        mutex_unlock(&join->mutex);
+    }
+    scheduler_push_new(runtime, tasks, count);
+}
+
 /* Starts a task for each of `count` coroutines (borrowed). New reference to the join, or NULL with nothing started; `detached`
  * makes no join and returns None. */
 static PyObject *
@@ -40,6 +58,9 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
     Join *join = NULL;
     Runtime *runtime;
     PyObject *result = NULL;
+    Task *ready
+        [SPAWN_BATCH]; /* made, but not started yet: the locks are taken once for all of them */
+    size_t ready_count = 0;
 
     if (count > UINT32_MAX) {
         PyErr_Format(PyExc_OverflowError, "%s: too many coroutines", what);
@@ -94,6 +115,7 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
             PyObject *error = PyErr_GetRaisedException();
             runnables_discard(claimed + i + 1, count - i - 1, NULL, 0);
             if (join == NULL || i == 0) {
+                tasks_start(runtime, join, ready, ready_count);
                 join_abandon(join);
                 join = NULL;
                 PyErr_SetRaisedException(error);
@@ -106,13 +128,13 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
             Py_DECREF(error);
             break;
         }
-        if (join != NULL) {
-            mutex_lock(&join->mutex);
-            list_push_tail(&join->tasks, &task->sibling);
-            mutex_unlock(&join->mutex);
+        ready[ready_count++] = task;
+        if (ready_count == SPAWN_BATCH) {
+            tasks_start(runtime, join, ready, ready_count);
+            ready_count = 0;
         }
-        runtime_start_task(runtime, task);
     }
+    tasks_start(runtime, join, ready, ready_count);
     result = join != NULL ? (PyObject *)join : Py_NewRef(Py_None);
     join = NULL;
 end:
