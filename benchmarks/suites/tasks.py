@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from harness.machine import memory_bytes
 from harness.model import ASYNCIO, TINYIO, TRIO, Bench, Chart, Column, Contender, Suite
+from harness.processes import warm_memory
 from harness.results import Results
 
 BARE, BARE_DEEP = "bare send loop", "bare send loop, yield from"
+MOST_MEMORY = 2 << 30  # what the contender that needs most is content with
 LIMITS = {"tasks": BARE, "ten calls": BARE_DEEP}
 
 
@@ -82,6 +85,7 @@ class Tasks(Suite):
         return f"{self.count(case):,} that suspend once{deep}"
 
     def measure(self, bench: Bench, case: str, contender: Contender) -> dict[str, Any]:
+        warm_memory(min(MOST_MEMORY, memory_bytes() // 4))
         return bench.run(contender, "tasks.py", "--count", self.count(case))
 
     def derive(self, results: Results) -> None:
