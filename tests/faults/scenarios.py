@@ -105,8 +105,8 @@ async def spawn_and_join():
 async def many_tasks():
     """More tasks than a slab has: there may be no memory for the next.
 
-    They do nothing that could fail: of more than 16 MemoryErrors at a time the interpreter keeps one,
-    with its traceback.
+    They do nothing that could fail: of more than 16 MemoryErrors at a time the interpreter keeps
+    one, with its traceback.
     """
 
     async def work(x):
