@@ -295,7 +295,7 @@ async def test_spawn_from_a_foreign_thread() -> None:
 
     def foreign() -> None:
         joins.extend(tonio.spawn(child(number)) for number in range(100))
-        joins.append(tonio.map(child, range(3)))
+        joins.append(tonio.map(child, range(200)))
         joins.append(tonio.spawn_blocking(lambda: "job"))
         ended.set()
 
@@ -305,7 +305,7 @@ async def test_spawn_from_a_foreign_thread() -> None:
     thread.join()
     for number, join in enumerate(joins[:100]):
         assert await join == number
-    assert await joins[100] == [0, 1, 2]
+    assert await joins[100] == list(range(200))
     assert await joins[101] == "job"
 
 
