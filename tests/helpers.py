@@ -1,5 +1,6 @@
 """What several test files need: a look at the process from outside, errors, other programs."""
 
+import contextlib
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 
-from kinds import FACTOR
+from kinds import FACTOR, environment_for
 from notation import translate
 
 PROGRAM_SECONDS = 20.0 * FACTOR
@@ -148,14 +149,20 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # so that what it forks can be killed with it
+            env=environment_for(source),
         )
 
     def __enter__(self) -> "Program":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        self._kill()
         self.process.communicate()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait_for_line(self, line: str) -> None:
         """It has written this, as its next line."""
@@ -168,6 +175,8 @@ class Program:
             output, errors = self.process.communicate(timeout=PROGRAM_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGABRT)  # faulthandler shows where it is
+            self.process.wait()
+            self._kill()
             output, errors = self.process.communicate()
             raise AssertionError(f"the program hangs; so far:\n{output}\n{errors}") from None
         return self.process.returncode, output, errors

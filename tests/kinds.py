@@ -19,6 +19,21 @@ COVERAGE = "COVERAGE_PROCESS_CONFIG" in os.environ
 
 FACTOR = 10.0 if TSAN else 5.0 if ASAN or COVERAGE else 4.0 if DEBUG else 1.0
 
+
+def environment_for(source: str) -> dict[str, str]:
+    """The environment of a program.
+
+    One that forks does not count its lines of Python: that takes locks, which in the child of
+    several threads may be held for ever.
+    """
+    forks = "os.fork()" in source
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (forks and name.startswith("COVERAGE_PROCESS"))
+    }
+
+
 needs_no_other_thread = pytest.mark.skipif(
     TSAN,
     reason="a deadlock is looked for only if the process has no thread but the runtime's, and the "

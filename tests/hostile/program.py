@@ -13,7 +13,7 @@ import sys
 import textwrap
 from dataclasses import dataclass, field
 
-from kinds import FACTOR
+from kinds import FACTOR, environment_for
 from notation import translate
 
 SECONDS = 25.0 * FACTOR  # no program takes a tenth of it, unless it hangs
@@ -78,7 +78,7 @@ class Hostile:
             stderr=subprocess.PIPE,
             text=True,
             errors="backslashreplace",
-            env={**os.environ, **self.environment},
+            env={**environment_for(self.source), **self.environment},
             start_new_session=True,
         )
         try:
