@@ -57,11 +57,9 @@ def open_descriptors() -> dict[int, str]:
     found = {}
     for name in os.listdir(folder):
         try:
-            os.fstat(int(name))
-        except OSError:
-            continue  # it was the one of this listing
-        try:
             found[int(name)] = os.readlink(f"{folder}/{name}")
+        except FileNotFoundError:
+            continue  # it was the one of this listing
         except OSError:
             found[int(name)] = "?"
     return found

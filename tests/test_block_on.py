@@ -1,5 +1,6 @@
 """Other threads and the runtime: block_on, run_forever, stop."""
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -132,6 +133,18 @@ async def test_interrupted_job_cancels_what_it_blocks_on() -> None:
         await started.wait()
         scope.cancel()
     assert log == ["ended", "interrupted"]
+
+
+@both(threads=(1,))
+def test_what_is_refused_is_not_missed() -> None:
+    """A coroutine that cannot run is closed; neither it nor an operation warns of that."""
+    with pytest.raises(RuntimeNotInitializedError):
+        tonio.block_on(give(1))
+    with pytest.raises(RuntimeNotInitializedError):
+        tonio.block_on(tonio.sleep(1))
+    with pytest.raises(RuntimeNotInitializedError):
+        tonio.spawn(tonio.sleep(1), give(1))
+    gc.collect()  # the fixtures fail the test if anything is reported
 
 
 @both
