@@ -29,16 +29,6 @@ operation_claim(Operation *op)
     return 0;
 }
 
-void
-operation_discard(Operation *op)
-{
-    uint8_t expected = OPERATION_NEW;
-
-    /* relaxed: as above */
-    atomic_compare_exchange_strong_explicit(&op->use, &expected, OPERATION_CLAIMED,
-                                            memory_order_relaxed, memory_order_relaxed);
-}
-
 int
 operation_prepare_next(Worker *worker)
 {

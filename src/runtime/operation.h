@@ -122,9 +122,6 @@ bool operation_set_deadline(Operation *op);
 /* Sets the TimeoutError for an operation that has none of its own. */
 void operation_set_timed_out(Operation *op);
 
-/* It was refused to whoever gave it away to be waited for: like a coroutine that is closed then, it warns of nothing. */
-void operation_discard(Operation *op);
-
 /* Warns of an operation that nobody has waited for, which is going to be freed. */
 void operation_warn_unused(Operation *op);
 

@@ -26,9 +26,6 @@ runnables_discard(PyObject **claimed, Py_ssize_t count, PyObject *const *others,
         if (coroutine_check(others[i]) && coroutine_claim(others[i])) {
             runnable_discard(Py_NewRef(others[i]));
         }
-        else if (operation_check(others[i])) {
-            operation_discard((Operation *)others[i]);
-        }
     }
 }
 
