@@ -9,6 +9,7 @@ from helpers import in_thread, wait_until
 from notation import both
 
 import tonio.colored as tonio
+from tonio import _support
 from tonio.exceptions import (
     CancelledError,
     RuntimeAlreadyInitializedError,
@@ -132,6 +133,32 @@ async def test_interrupted_job_cancels_what_it_blocks_on() -> None:
         await started.wait()
         scope.cancel()
     assert log == ["ended", "interrupted"]
+
+
+@both
+def test_run_that_fails_to_begin_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    outcome: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            tonio.block_on(give(1))
+        except BaseException as error:
+            outcome.append(type(error))
+
+    thread = threading.Thread(target=ask)
+
+    def fail(*_: object) -> None:
+        thread.start()
+        thread.join(1)
+        raise MemoryError
+
+    monkeypatch.setattr(_support.Generators, "__init__", fail)
+    with pytest.raises(MemoryError):
+        tonio.run(give(2), threads=threads)
+    thread.join(10)
+    assert outcome == [RuntimeNotInitializedError]
 
 
 @both

@@ -409,12 +409,21 @@ runtime_new(const RuntimeOptions *options)
     return runtime;
 }
 
+/* Gives it the number by which others refer to it. */
 static void
-registry_add(Runtime *runtime)
+registry_number(Runtime *runtime)
 {
     mutex_lock(&registry_mutex);
     runtime->serial = ++last_serial;
     runtime->forks = fork_count;
+    mutex_unlock(&registry_mutex);
+}
+
+/* From here foreign threads find it, and count on being served to the end. */
+static void
+registry_add(Runtime *runtime)
+{
+    mutex_lock(&registry_mutex);
     runtime->next = registry;
     registry = runtime;
     mutex_unlock(&registry_mutex);
@@ -521,7 +530,7 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
 
     runtime->workers[0].tstate = PyThreadState_Get();
     runtime->workers[0].ident = PyThread_get_thread_ident();
-    registry_add(runtime);
+    registry_number(runtime);
     Task *task = NULL;
     if (generators_begin(runtime) < 0) {
         runnable_discard(coroutine);
@@ -533,6 +542,8 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         mutex_lock(&runtime->outcome_mutex);
         atomic_store_explicit(&runtime->main_task, task, memory_order_relaxed);
         mutex_unlock(&runtime->outcome_mutex);
+        /* not before it is sure to run: who waits for a task of it would wait for ever */
+        registry_add(runtime);
         /* release: who finds it and looks the runtime up finds the main task */
         atomic_store_explicit(serial, runtime->serial, memory_order_release);
         runtime_start_task(runtime, task);
@@ -554,7 +565,8 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         outcome = runtime_outcome(runtime);
     }
     else {
-        runtime_end(runtime);
+        blocking_pool_close(runtime->pool);
+        runtime->pool = NULL;
         signals_end(runtime, &signals);
     }
     PyObject *error = PyErr_GetRaisedException();

@@ -5,7 +5,8 @@
  * iteration is left early the group is cancelled when the object goes, and is collected when what is around it ends; after the
  * last outcome it is ended at once.
  *
- * The host writes all fields; `given` is guarded by the host being the only one that iterates.
+ * The host writes all fields but `given`: other tasks may iterate as well, and learn only when they wait that they are not
+ * the host.
  */
 #include "errors.h"
 #include "runtime/runtime.h"
@@ -17,8 +18,8 @@ typedef struct AsCompleted {
     PyObject_HEAD Scope *group; /* owned */
     PyObject *runnables;        /* owned: a list of what was not started yet; NULL then */
     Py_ssize_t count;
-    Py_ssize_t given; /* operations that were handed out */
-    Py_ssize_t taken; /* outcomes that were handed out */
+    _Atomic Py_ssize_t given; /* operations that were handed out; any task that iterates */
+    Py_ssize_t taken;         /* outcomes that were handed out */
 } AsCompleted;
 
 typedef struct NextCompleted {
@@ -162,8 +163,10 @@ static PyObject *
 AsCompleted_next(PyObject *object)
 {
     AsCompleted *self = (AsCompleted *)object;
+    /* relaxed: a number by itself */
+    Py_ssize_t given = atomic_load_explicit(&self->given, memory_order_relaxed);
 
-    if (self->given == self->count) {
+    if (given == self->count) {
         return NULL;
     }
     NextCompleted *op = PyObject_GC_New(NextCompleted, &NextCompleted_Type);
@@ -173,7 +176,15 @@ AsCompleted_next(PyObject *object)
     operation_init(&op->base, &next_class, OPERATION_NEW, -1.0);
     op->source = (AsCompleted *)Py_NewRef(object);
     PyObject_GC_Track(op);
-    self->given++;
+    while (!atomic_compare_exchange_weak_explicit(&self->given, &given, given + 1,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+        if (given == self->count) {
+            /* another task has got the last one meanwhile; relaxed: nobody else has this one */
+            atomic_store_explicit(&op->base.use, OPERATION_CLAIMED, memory_order_relaxed);
+            Py_DECREF(op);
+            return NULL;
+        }
+    }
     return (PyObject *)op;
 }
 
@@ -275,7 +286,8 @@ as_completed(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
     self->group = group;
     self->runnables = runnables;
     self->count = nargs;
-    self->given = self->taken = 0;
+    atomic_init(&self->given, 0);
+    self->taken = 0;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
