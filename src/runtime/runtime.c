@@ -565,8 +565,6 @@ runtime_run(const RuntimeOptions *options, PyObject *coroutine, _Atomic uint64_t
         outcome = runtime_outcome(runtime);
     }
     else {
-        blocking_pool_close(runtime->pool);
-        runtime->pool = NULL;
         signals_end(runtime, &signals);
     }
     PyObject *error = PyErr_GetRaisedException();

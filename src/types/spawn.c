@@ -58,8 +58,7 @@ spawn_all(const char *what, PyObject *const *coroutines, Py_ssize_t count, JoinS
     Join *join = NULL;
     Runtime *runtime;
     PyObject *result = NULL;
-    Task *ready
-        [SPAWN_BATCH]; /* made, but not started yet: the locks are taken once for all of them */
+    Task *ready[SPAWN_BATCH]; /* made, but not started yet: one lock for all of them */
     size_t ready_count = 0;
 
     if (count > UINT32_MAX) {
