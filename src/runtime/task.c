@@ -226,9 +226,8 @@ slab_add(Runtime *runtime, TaskCache *cache)
         timer_node_init(&task->timer);
         list_node_init(&task->wait);
         list_node_init(&task->sibling);
-        task->run.next = &slab->tasks[i + 1].run;
+        task->run.next = i + 1 < TASK_SLAB_TASKS ? &slab->tasks[i + 1].run : cache->first;
     }
-    slab->tasks[TASK_SLAB_TASKS - 1].run.next = cache->first;
     cache->first = &slab->tasks[1].run;
     cache->count += TASK_SLAB_TASKS - 1;
 
