@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -58,6 +59,39 @@ async def test_job_gives_its_value() -> None:
     assert await tonio.spawn_blocking(job, 1, 2, three=3) == ((1, 2), {"three": 3})
     assert await tonio.spawn_blocking(sum, [1, 2, 3]) == 6
     assert await tonio.spawn_blocking(lambda: None) is None
+
+
+@both
+async def test_awaited_job_lets_go_of_what_it_was_given() -> None:
+    class Thing:
+        pass
+
+    thing = Thing()
+    seen = weakref.ref(thing)
+    join = tonio.spawn_blocking(lambda given: None, thing)
+    assert await join is None
+    del thing
+    for _ in range(100):  # the reference may have to be merged by the worker that made it
+        if seen() is None:
+            break
+        await tonio.sleep(0.001)
+    assert seen() is None
+    assert join.done()
+
+
+@both
+async def test_cancelling_from_another_thread_meets_the_end() -> None:
+    ends = 0
+    for _ in range(300):
+        join = tonio.spawn_blocking(int)
+        canceller = tonio.spawn_blocking(join.cancel)
+        try:
+            assert await join == 0
+        except (TaskCancelled, CancelledError):
+            pass
+        ends += 1
+        assert await canceller in (True, False)
+    assert ends == 300
 
 
 @both

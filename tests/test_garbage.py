@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from helpers import wait_until
 from notation import both
 
 import tonio.colored as tonio
@@ -45,9 +46,15 @@ def of_once(witness: Witness) -> Any:
     return sync.Once().get_or_init(witness)
 
 
+def of_job(witness: Witness) -> Any:
+    join = tonio.spawn_blocking(witness)
+    assert wait_until(join.done)
+    return join
+
+
 @both
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make", [of_as_completed, of_condition, of_once])
+@pytest.mark.parametrize("make", [of_as_completed, of_condition, of_once, of_job])
 async def test_cycle_is_collected(make: Callable[[Witness], Any]) -> None:
     witness = Witness()
     witness.held = make(witness)

@@ -67,12 +67,21 @@ inject_queue_pop_batch(InjectQueue *queue, RunNode **nodes, size_t max)
     }
     size_t count = 0;
     mutex_lock(&queue->mutex);
+    /* relaxed: under the mutex */
+    size_t length = atomic_load_explicit(&queue->length, memory_order_relaxed);
     RunNode *node = queue->first;
+    if (length <= max) {
+        /* Walking over what other threads have written takes a while, in which they shall not wait for the mutex. */
+        inject_queue_drop_locked(queue, NULL, length);
+        mutex_unlock(&queue->mutex);
+    }
     while (node != NULL && count < max) {
         nodes[count++] = node;
         node = node->next;
     }
-    inject_queue_drop_locked(queue, node, count);
-    mutex_unlock(&queue->mutex);
+    if (length > max) {
+        inject_queue_drop_locked(queue, node, count);
+        mutex_unlock(&queue->mutex);
+    }
     return count;
 }

@@ -24,20 +24,23 @@
 #include "runtime/thread.h"
 #include "support.h"
 
-typedef enum JobState { JOB_QUEUED, JOB_RUNNING, JOB_ENDED } JobState;
+typedef enum JobState {
+    JOB_QUEUED,
+    JOB_TAKEN, /* a thread runs it, or has */
+    JOB_DROPPED,
+} JobState;
 
 typedef struct PoolThread PoolThread;
 
 struct BlockingJob {
     ListNode link; /* in the queue; guarded by the pool's mutex */
     _Atomic uint32_t references;
-    JobState state;     /* guarded by the pool's mutex */
-    PoolThread *thread; /* set when it runs; guarded by the pool's mutex */
-    bool interrupted;   /* guarded by the thread's interrupt lock */
-    bool
-        cancelled; /* guarded by the pool's mutex: it was to be interrupted, perhaps before its thread had begun */
+    JobState state;         /* guarded by the pool's mutex */
+    PoolThread *thread;     /* set when it is taken; guarded by the pool's mutex */
+    bool interrupted;       /* guarded by the thread's interrupt lock */
+    _Atomic bool cancelled; /* it was to be interrupted, perhaps before its thread had begun */
     BlockingPool *pool;
-    PyObject *fn; /* owned, as are the next three; taken by whoever runs or drops the job */
+    PyObject *fn; /* owned, as are the next three */
     PyObject *args;
     PyObject *kwargs;
     PyObject *context;
@@ -49,8 +52,10 @@ struct PoolThread {
     PoolThread *next;      /* all slots of the pool; never changes once linked */
     PoolThread *next_idle; /* guarded by the pool's mutex */
     bool idle;             /* guarded by the pool's mutex: in the idle stack */
-    bool searching;        /* guarded by the pool's mutex: counted in pool->searching */
-    bool used;             /* guarded by the pool's mutex: a thread has this slot */
+    bool
+        searching; /* counted in pool->searching; its thread's, or under the mutex that of who calls it while it is idle */
+    bool ended;    /* its thread's: it has run a job that is still counted as busy */
+    bool used;     /* guarded by the pool's mutex: a thread has this slot */
     Parker parker;
     BlockingPool *pool;
     PyObject *
@@ -68,12 +73,13 @@ struct BlockingPool {
     size_t size;
     int64_t idle_ns; /* PARK_FOREVER: idle threads stay */
     Mutex mutex;
-    List queue;          /* jobs by `link`, oldest first */
-    PoolThread *slots;   /* all, also unused */
-    PoolThread *idle;    /* the one that became idle last first */
-    size_t threads;      /* used slots */
-    size_t searching;    /* threads that are on their way to the queue */
-    _Atomic size_t busy; /* jobs queued or running */
+    List queue;        /* jobs by `link`, oldest first */
+    PoolThread *slots; /* all, also unused */
+    PoolThread *idle;  /* the one that became idle last first */
+    size_t threads;    /* used slots */
+    _Atomic size_t
+        searching; /* threads that are on their way to the queue; goes down under the mutex only */
+    _Atomic size_t busy; /* jobs queued or running; written under the mutex, read anywhere */
     bool closing;
     PyObject *
         leaver; /* owned: handle of the thread that left last; the next to leave joins it, or the end */
@@ -99,13 +105,11 @@ blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl)
     return 0;
 }
 
-static void
-job_release_call(BlockingJob *job)
+void
+blocking_job_retain(BlockingJob *job)
 {
-    Py_CLEAR(job->fn);
-    Py_CLEAR(job->args);
-    Py_CLEAR(job->kwargs);
-    Py_CLEAR(job->context);
+    /* relaxed: the caller knows of one that there is */
+    atomic_fetch_add_explicit(&job->references, 1, memory_order_relaxed);
 }
 
 void
@@ -113,9 +117,22 @@ blocking_job_release(BlockingJob *job)
 {
     /* acq_rel: the last one to let go sees what the others did */
     if (atomic_fetch_sub_explicit(&job->references, 1, memory_order_acq_rel) == 1) {
-        job_release_call(job);
+        Py_DECREF(job->fn);
+        Py_DECREF(job->args);
+        Py_XDECREF(job->kwargs);
+        Py_XDECREF(job->context);
         free(job);
     }
+}
+
+int
+blocking_job_traverse(BlockingJob *job, visitproc visit, void *arg)
+{
+    Py_VISIT(job->fn);
+    Py_VISIT(job->args);
+    Py_VISIT(job->kwargs);
+    Py_VISIT(job->context);
+    return 0;
 }
 
 /* ---- calling threads ------------------------------------------------------------------------------------- */
@@ -132,7 +149,9 @@ pool_call(BlockingPool *pool)
 {
     Call call = {NULL, NULL};
 
-    if (pool->searching > 0 || list_is_empty(&pool->queue)) {
+    /* relaxed: whoever has counted itself takes the mutex later, and takes itself off then */
+    if (atomic_load_explicit(&pool->searching, memory_order_relaxed) > 0 ||
+        list_is_empty(&pool->queue)) {
         return call;
     }
     if (pool->idle != NULL) {
@@ -165,18 +184,25 @@ pool_call(BlockingPool *pool)
     }
     PoolThread *called = call.wake != NULL ? call.wake : call.start;
     called->searching = true;
-    pool->searching++;
+    atomic_fetch_add_explicit(&pool->searching, 1, memory_order_relaxed);
     return call;
+}
+
+/* A thread has come to the queue. Under the mutex. */
+static void
+slot_arrive(PoolThread *slot)
+{
+    if (slot->searching) {
+        slot->searching = false;
+        atomic_fetch_sub_explicit(&slot->pool->searching, 1, memory_order_relaxed);
+    }
 }
 
 /* A thread gives its slot back. Under the mutex. */
 static void
 slot_leave(PoolThread *slot)
 {
-    if (slot->searching) {
-        slot->searching = false;
-        slot->pool->searching--;
-    }
+    slot_arrive(slot);
     slot->used = false;
     slot->pool->threads--;
 }
@@ -208,6 +234,16 @@ pool_make_call(BlockingPool *pool, Call call)
     return 0;
 }
 
+/* Counts jobs that are queued or running. Under the mutex. */
+static void
+busy_add(BlockingPool *pool, int jobs)
+{
+    /* relaxed: only a holder of the mutex writes it */
+    size_t busy = atomic_load_explicit(&pool->busy, memory_order_relaxed);
+    /* release: what a job's end has done is seen by who finds it gone; pairs with blocking_pool_is_busy */
+    atomic_store_explicit(&pool->busy, busy + (size_t)jobs, memory_order_release);
+}
+
 /* ---- jobs ------------------------------------------------------------------------------------------------ */
 
 /* Ends a job that never ran. */
@@ -220,11 +256,11 @@ job_drop(BlockingJob *job)
         error = PyErr_GetRaisedException();
     }
     BlockingPool *pool = job->pool;
-    job_release_call(job);
-    job->done(job->owner, NULL, error);
+    job->done(job->owner, NULL, error); /* the job may be gone now */
     /* after `done`: until then somebody may still be woken */
-    atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
-    blocking_job_release(job);
+    mutex_lock(&pool->mutex);
+    busy_add(pool, -1);
+    mutex_unlock(&pool->mutex);
 }
 
 BlockingJob *
@@ -232,13 +268,14 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
                 void *owner)
 {
     BlockingPool *pool = runtime->pool;
-    BlockingJob *job = calloc(1, sizeof(BlockingJob));
+    BlockingJob *job = malloc(sizeof(BlockingJob));
     bool nobody;
 
     if (job == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
+    *job = (BlockingJob){.references = 1, .pool = pool, .done = done, .owner = owner};
     if (runtime->with_context) {
         job->context = PyContext_CopyCurrent();
         if (job->context == NULL) {
@@ -246,16 +283,12 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
             return NULL;
         }
     }
-    atomic_init(&job->references, 2); /* the pool's and the caller's */
-    job->pool = pool;
     job->fn = Py_NewRef(fn);
     job->args = Py_NewRef(args);
     job->kwargs = Py_XNewRef(kwargs);
-    job->done = done;
-    job->owner = owner;
 
-    atomic_fetch_add_explicit(&pool->busy, 1, memory_order_relaxed);
     mutex_lock(&pool->mutex);
+    busy_add(pool, 1);
     list_push_tail(&pool->queue, &job->link);
     Call call = pool_call(pool);
     nobody = pool->threads == 0;
@@ -272,15 +305,14 @@ blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs
     bool taken_back = pool->threads == 0 && job->state == JOB_QUEUED;
     if (taken_back) {
         list_remove(&job->link);
-        job->state = JOB_ENDED;
+        job->state = JOB_DROPPED;
+        busy_add(pool, -1);
     }
     mutex_unlock(&pool->mutex);
     if (!taken_back) {
         Py_DECREF(error);
         return job;
     }
-    atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_relaxed);
-    blocking_job_release(job);
     blocking_job_release(job);
     PyErr_SetRaisedException(error);
     return NULL;
@@ -349,11 +381,12 @@ blocking_job_cancel(BlockingJob *job)
     mutex_lock(&pool->mutex);
     if (job->state == JOB_QUEUED) {
         list_remove(&job->link);
-        job->state = JOB_ENDED;
+        job->state = JOB_DROPPED;
         drop = true;
     }
-    else if (job->state == JOB_RUNNING) {
-        job->cancelled = true;
+    else if (job->state == JOB_TAKEN) {
+        /* relaxed: the thread's interrupt lock, which comes next, orders it before the thread's look; see job_run */
+        atomic_store_explicit(&job->cancelled, true, memory_order_relaxed);
         thread = job->thread;
     }
     mutex_unlock(&pool->mutex);
@@ -375,11 +408,8 @@ job_run(PoolThread *self, BlockingJob *job)
     PyMutex_Lock(&self->interrupt);
     self->job = job;
     PyMutex_Unlock(&self->interrupt);
-    /* A canceller that came before that found another job here; what it left under the pool's mutex is seen now. */
-    mutex_lock(&self->pool->mutex);
-    bool cancelled = job->cancelled;
-    mutex_unlock(&self->pool->mutex);
-    if (cancelled) {
+    /* A canceller that came before that found another job here; what it has left is seen now. */
+    if (atomic_load_explicit(&job->cancelled, memory_order_relaxed)) {
         error_set_cancelled();
     }
     else if (context == NULL || PyContext_Enter(context) == 0) {
@@ -399,19 +429,12 @@ job_run(PoolThread *self, BlockingJob *job)
         PyThreadState_SetAsyncExc(self->ident, NULL);
     }
     PyMutex_Unlock(&self->interrupt);
-    job_release_call(job);
 
-    mutex_lock(&job->pool->mutex);
-    job->state = JOB_ENDED;
     /* Counted as on its way to the queue from here: whoever `done` wakes may queue the next job at once, for which no other
      * thread is needed. */
-    self->searching = true;
-    job->pool->searching++;
-    mutex_unlock(&job->pool->mutex);
-    job->done(job->owner, value, error);
-    /* release: after `done`, until which somebody may still be woken; pairs with blocking_pool_is_busy */
-    atomic_fetch_sub_explicit(&job->pool->busy, 1, memory_order_release);
-    blocking_job_release(job);
+    self->searching = self->ended = true;
+    atomic_fetch_add_explicit(&self->pool->searching, 1, memory_order_relaxed);
+    job->done(job->owner, value, error); /* the job may be gone now */
 }
 
 /* ---- threads --------------------------------------------------------------------------------------------- */
@@ -446,14 +469,16 @@ thread_next_job(PoolThread *self)
 
         mutex_lock(&pool->mutex);
         ListNode *node = list_pop_head(&pool->queue);
-        if (self->searching) {
-            self->searching = false;
-            pool->searching--;
+        slot_arrive(self);
+        if (self->ended) {
+            /* after `done`, until which somebody may still be woken */
+            self->ended = false;
+            busy_add(pool, -1);
         }
         if (node != NULL) {
             idle_remove(self);
             job = LIST_ENTRY(node, BlockingJob, link);
-            job->state = JOB_RUNNING;
+            job->state = JOB_TAKEN;
             job->thread = self;
             call = pool_call(pool);
             mutex_unlock(&pool->mutex);
@@ -545,7 +570,7 @@ blocking_pool_close(BlockingPool *pool)
     mutex_lock(&pool->mutex);
     pool->closing = true;
     while ((node = list_pop_head(&pool->queue)) != NULL) {
-        LIST_ENTRY(node, BlockingJob, link)->state = JOB_ENDED;
+        LIST_ENTRY(node, BlockingJob, link)->state = JOB_DROPPED;
         list_push_tail(&dropped, node);
     }
     mutex_unlock(&pool->mutex);

@@ -17,7 +17,8 @@ int blocking_pool_new(Runtime *runtime, size_t size, double idle_ttl);
 void blocking_pool_close(BlockingPool *pool);
 
 /* Queues fn(*args, **kwargs); all borrowed. Starts a thread if none is free. New job, to be released by
- * blocking_job_release; NULL with an exception set. */
+ * blocking_job_release, but not before `done` was called; NULL with an exception set. What was to be called is dropped with the
+ * job: best by the thread that has made it, for which that is cheapest. */
 BlockingJob *blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyObject *kwargs,
                              BlockingDone done, void *owner);
 
@@ -25,7 +26,12 @@ BlockingJob *blocking_submit(Runtime *runtime, PyObject *fn, PyObject *args, PyO
  * its next bytecode. The outcome reaches `done` in either case. */
 void blocking_job_cancel(BlockingJob *job);
 
+/* Any attached thread. */
+void blocking_job_retain(BlockingJob *job);
 void blocking_job_release(BlockingJob *job);
+
+/* For the collector, on behalf of who owns the job. */
+int blocking_job_traverse(BlockingJob *job, visitproc visit, void *arg);
 
 /* Threads of the pool, for counting strangers. */
 size_t blocking_pool_threads(BlockingPool *pool);

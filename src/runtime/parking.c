@@ -27,7 +27,7 @@
 #include "runtime/scheduler.h"
 #include "support.h"
 
-#define WATCH_QUIET_LOOKS 50 /* looks without any movement before the watcher retires */
+#define WATCH_QUIET_LOOKS 10 /* looks without any movement before the watcher retires */
 
 /* ---- idle list ------------------------------------------------------------------------------------------- */
 

@@ -169,11 +169,17 @@ foreign_wake(TaskChain *chain)
 {
     Runtime *runtime = task_runtime(chain->first);
 
-    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does. */
-    runtime_visit(runtime);
+    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does, or that this is a
+     * thread of its pool, which it waits for. */
+    bool visits = pool_runtime != runtime;
+    if (visits) {
+        runtime_visit(runtime);
+    }
     inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
     foreign_pushed(runtime);
-    runtime_leave(runtime);
+    if (visits) {
+        runtime_leave(runtime);
+    }
 }
 
 void
@@ -271,22 +277,28 @@ slot_take(Worker *worker)
     return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acquire);
 }
 
-/* A fair share of the inject queue: the first is returned, the others go to the worker's own queue. */
+/* A fair share of the inject queue, among the workers that are up: the first is returned, the others go to the worker's own
+ * queue. */
 static Task *
 inject_take(Worker *worker)
 {
     RunNode *nodes[RUN_QUEUE_CAPACITY / 2];
     Runtime *runtime = worker->runtime;
-    size_t share = inject_queue_length(&runtime->inject) / (size_t)runtime->worker_count + 1;
-    size_t count;
+    size_t share = inject_queue_length(&runtime->inject);
 
+    if (share == 0) {
+        return NULL;
+    }
+    /* relaxed: hints */
+    int up = atomic_load_explicit(&runtime->started, memory_order_relaxed) -
+             atomic_load_explicit(&runtime->idle_count, memory_order_relaxed);
+    if (up > 1) {
+        share = share / (size_t)up + 1;
+    }
     if (share > RUN_QUEUE_CAPACITY / 2) {
         share = RUN_QUEUE_CAPACITY / 2;
     }
-    if (inject_queue_length(&runtime->inject) == 0) {
-        return NULL;
-    }
-    count = inject_queue_pop_batch(&runtime->inject, nodes, share);
+    size_t count = inject_queue_pop_batch(&runtime->inject, nodes, share);
     if (count == 0) {
         return NULL;
     }

@@ -48,7 +48,7 @@ join_new(uint32_t total, JoinShape shape)
     list_init(&self->tasks);
     self->result = NULL;
     self->errors = NULL;
-    self->jobs = NULL;
+    atomic_init(&self->jobs, NULL);
     self->name = NULL;
     self->scope = NULL;
     list_node_init(&self->member.link);
@@ -233,12 +233,40 @@ join_cancel(Join *self)
     }
     mutex_unlock(&self->mutex);
     scheduler_wake_chain(&chain);
-    for (uint32_t i = 0; self->jobs != NULL && i < self->total; i++) {
-        if (self->jobs[i].job != NULL) {
-            blocking_job_cancel(self->jobs[i].job);
+    for (uint32_t i = 0; any && i < self->total; i++) {
+        BlockingJob *job = NULL;
+        mutex_lock(&self->mutex);
+        JoinJob *jobs = atomic_load_explicit(&self->jobs, memory_order_relaxed);
+        if (jobs != NULL && jobs[i].job != NULL) {
+            job = jobs[i].job;
+            blocking_job_retain(job);
+        }
+        mutex_unlock(&self->mutex);
+        if (job != NULL) {
+            blocking_job_cancel(job);
+            blocking_job_release(job);
         }
     }
     return any;
+}
+
+/* Everything has ended: drops its jobs, and with them what they were given. */
+static void
+join_release_jobs(Join *self)
+{
+    /* relaxed: read and written under the mutex where it is used; most joins have none */
+    if (atomic_load_explicit(&self->jobs, memory_order_relaxed) == NULL) {
+        return;
+    }
+    mutex_lock(&self->mutex);
+    JoinJob *jobs = atomic_exchange_explicit(&self->jobs, NULL, memory_order_relaxed);
+    mutex_unlock(&self->mutex);
+    for (uint32_t i = 0; jobs != NULL && i < self->total; i++) {
+        if (jobs[i].job != NULL) {
+            blocking_job_release(jobs[i].job);
+        }
+    }
+    free(jobs);
 }
 
 void
@@ -334,6 +362,7 @@ join_poll(Operation *op, Task *task, PyObject **result)
     if (atomic_load_explicit(&self->remaining, memory_order_acquire) != 0) {
         return OPERATION_PENDING;
     }
+    join_release_jobs(self);
     if (self->errors != NULL || self->cancelled) {
         return join_raise(self, task);
     }
@@ -400,6 +429,13 @@ Join_traverse(PyObject *object, visitproc visit, void *arg)
     for (JoinError *entry = self->errors; entry != NULL; entry = entry->next) {
         Py_VISIT(entry->error);
     }
+    JoinJob *jobs = atomic_load_explicit(&self->jobs, memory_order_relaxed);
+    for (uint32_t i = 0; jobs != NULL && i < self->total; i++) {
+        int stop = jobs[i].job != NULL ? blocking_job_traverse(jobs[i].job, visit, arg) : 0;
+        if (stop != 0) {
+            return stop;
+        }
+    }
     return 0;
 }
 
@@ -431,6 +467,7 @@ Join_clear(PyObject *object)
         join_error_free(errors);
         errors = next;
     }
+    join_release_jobs(self);
     return 0;
 }
 
@@ -444,12 +481,6 @@ Join_dealloc(PyObject *object)
     }
     PyObject_GC_UnTrack(object);
     Join_clear(object);
-    for (uint32_t i = 0; self->jobs != NULL && i < self->total; i++) {
-        if (self->jobs[i].job != NULL) {
-            blocking_job_release(self->jobs[i].job);
-        }
-    }
-    free(self->jobs);
     Py_XDECREF(self->name);
     PyObject_GC_Del(object);
 }

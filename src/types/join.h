@@ -46,8 +46,9 @@ struct Join {
     List tasks;             /* tasks by `sibling`; guarded by mutex */
     PyObject *result;       /* owned: value, or list; its parts are filled in by those who end */
     JoinError *errors;      /* guarded by mutex until remaining is 0 */
-    JoinJob *jobs;          /* owned: `total` of them, or NULL */
-    PyObject *name;         /* owned or NULL */
+    _Atomic(JoinJob *)
+        jobs; /* owned: `total` of them, or NULL; guarded by mutex once the join was handed out */
+    PyObject *name; /* owned or NULL */
     Scope
         *scope; /* borrowed or NULL: what its task was started in, which does not end before that */
     ScopeMember member; /* of the scope */

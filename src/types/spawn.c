@@ -243,25 +243,28 @@ submit_all(const char *what, PyObject *fn, PyObject *calls, PyObject *kwargs, Jo
     }
     join->owned = owned;
     join->plain_error = plain_error;
-    join->jobs = calloc((size_t)count + 1, sizeof(JoinJob));
-    if (join->jobs == NULL) {
+    JoinJob *jobs = malloc(((size_t)count + 1) * sizeof(JoinJob));
+    if (jobs == NULL) {
         PyErr_NoMemory();
         join_abandon(join);
         join = NULL;
         goto end;
     }
+    object_lend((PyObject *)join); /* its own reference: a thread of the pool drops it */
     if (count == 1 && PyFunction_Check(fn)) {
         join->name = Py_NewRef(((PyFunctionObject *)fn)->func_qualname);
     }
     for (Py_ssize_t i = 0; i < count; i++) {
-        join->jobs[i].join = join;
-        join->jobs[i].index = (uint32_t)i;
-        join->jobs[i].job = blocking_submit(runtime, fn, PyList_GET_ITEM(calls, i), kwargs,
-                                            join_job_done, &join->jobs[i]);
-        if (join->jobs[i].job == NULL) {
+        jobs[i].join = join;
+        jobs[i].index = (uint32_t)i;
+        jobs[i].job = blocking_submit(runtime, fn, PyList_GET_ITEM(calls, i), kwargs, join_job_done,
+                                      &jobs[i]);
+        if (jobs[i].job == NULL) {
             join_part_done(join, (uint32_t)i, NULL, NULL, PyErr_GetRaisedException());
         }
     }
+    /* relaxed: nobody else has the join yet */
+    atomic_store_explicit(&join->jobs, jobs, memory_order_relaxed);
 end:
     runtime_leave(runtime);
     Py_DECREF(calls);
