@@ -9,14 +9,18 @@ import sys
 import textwrap
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
+from typing import Any
 
 from kinds import FACTOR, environment_for
 from notation import translate
+
+import tonio.colored as tonio
 
 PROGRAM_SECONDS = 20.0 * FACTOR
 
@@ -29,6 +33,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         sleep(0.001)
     return True
+
+
+async def is_let_go(seen: weakref.ref[Any]) -> bool:
+    """Is an object gone, or in a moment? The worker that made it may have to merge its count."""
+    for _ in range(100):
+        if seen() is None:
+            break
+        await tonio.sleep(0.001)
+    return seen() is None
 
 
 def waiting(something: object) -> int:

@@ -5,7 +5,7 @@ import threading
 from typing import Any, Never
 
 import pytest
-from helpers import Unraisables, functions_in
+from helpers import Unraisables, functions_in, is_let_go
 from notation import both
 
 import tonio.colored as tonio
@@ -136,11 +136,7 @@ async def test_results_hold_nothing_but_themselves() -> None:
     seen = weakref.ref(await join)
     assert seen() is not None
     del join
-    for _ in range(100):  # the reference may have to be merged by the worker that made it
-        if seen() is None:
-            break
-        await tonio.sleep(0.001)
-    assert seen() is None
+    assert await is_let_go(seen)
 
 
 # --- variants ---------------------------------------------------------------------------------

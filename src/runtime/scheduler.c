@@ -169,17 +169,11 @@ foreign_wake(TaskChain *chain)
 {
     Runtime *runtime = task_runtime(chain->first);
 
-    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does, or that this is a
-     * thread of its pool, which it waits for. */
-    bool visits = pool_runtime != runtime;
-    if (visits) {
-        runtime_visit(runtime);
-    }
+    /* The tasks keep the runtime alive until they are in the queue; after that the count of visitors does. */
+    runtime_visit(runtime);
     inject_queue_push_chain(&runtime->inject, &chain->first->run, &chain->last->run, chain->count);
     foreign_pushed(runtime);
-    if (visits) {
-        runtime_leave(runtime);
-    }
+    runtime_leave(runtime);
 }
 
 void
