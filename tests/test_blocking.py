@@ -1,5 +1,6 @@
 """Blocking jobs: `spawn_blocking`, `map_blocking` and the pool that runs them."""
 
+import gc
 import threading
 import time
 import weakref
@@ -73,6 +74,20 @@ async def test_awaited_job_lets_go_of_what_it_was_given() -> None:
     del thing
     assert await is_let_go(seen)
     assert join.done()
+
+
+@both
+async def test_collector_sees_what_a_job_holds() -> None:
+    gate = threading.Event()
+
+    def job() -> bool:
+        return gate.wait(LIMIT)
+
+    join = tonio.spawn_blocking(job)
+    referrers = gc.get_referrers(job)
+    gate.set()
+    assert any(found is join for found in referrers)
+    assert await join
 
 
 @both

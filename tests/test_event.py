@@ -291,5 +291,9 @@ def test_event_between_two_runtimes(threads: int) -> None:
 async def test_event_says_what_it_is() -> None:
     event = tonio.Event()
     assert "Event" in repr(event)
+    event.set()
+    operation = event.wait()
+    assert "operation Event.wait" in repr(operation)
+    await operation
     with pytest.raises(TypeError):
         tonio.Event(True)  # type: ignore[call-arg]

@@ -288,6 +288,30 @@ async def test_wrong_addresses_of_every_family(family: str) -> None:
                     sock.sendmsg([b"x"], [], 0, wrong if wrong is not None else 5)
 
 
+RIGHT_ADDRESSES: list[tuple[str, Any]] = [
+    ("AF_INET6", ("::1", 1, 2, 3)),
+    ("AF_NETLINK", (0, 1)),
+    ("AF_VSOCK", (1, 1)),
+    ("AF_PACKET", ("lo", 0, 1, 2, b"12345678")),
+    ("AF_CAN", ("lo",)),
+    ("AF_ALG", ("hash", "sha256")),
+    ("AF_ALG", ("skcipher", "cbc(aes)", 1, 2)),
+]
+
+
+@both(threads=(1,))
+@pytest.mark.parametrize(("family", "right"), RIGHT_ADDRESSES)
+async def test_right_addresses_of_every_family_reach_the_system(family: str, right: Any) -> None:
+    """It then says that the socket, which only claims to be of that family, has another one."""
+    plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
+    number = getattr(socket, family)
+    with socket.socket(number, socket.SOCK_DGRAM, 0, fileno=plain.detach()) as sock:
+        with pytest.raises(OSError) as caught:
+            await sock.bind(right)
+        # the latter for an address shorter than any of its own
+        assert caught.value.errno in (errno.EAFNOSUPPORT, errno.EINVAL)
+
+
 @both
 async def test_addresses_of_families_that_have_none() -> None:
     plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
