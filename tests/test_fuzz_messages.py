@@ -144,8 +144,9 @@ class Pair:
         return outcome(self.left.sendmsg, buffers, control, flags | socket.MSG_DONTWAIT, address)
 
     def with_descriptors(self, item: Any) -> Any:
-        if isinstance(item, tuple) and item[:2] == RIGHTS and isinstance(item[2], list):
-            return (*RIGHTS, array.array("i", [self.files[which] for which in item[2]]))
+        match item:
+            case (level, kind, list(chosen)) if (level, kind) == RIGHTS:
+                return (*RIGHTS, array.array("i", [self.files[which] for which in chosen]))
         return item
 
     def recvmsg(self, size: int, room: int, flags: int) -> Outcome:

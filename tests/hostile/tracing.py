@@ -122,21 +122,21 @@ PROGRAMS = [
         + """
         import faulthandler, tempfile
         file = tempfile.TemporaryFile()
-        faulthandler.dump_traceback_later(0.001, repeat=True, file=file)
+        def dump():  # other threads' stacks are not safe to read while they run: docs/hazards.md
+            faulthandler.dump_traceback(file=file, all_threads=False)
         async def dumps():
-            await tonio.sleep(0.01)
             for _ in range(50):
-                faulthandler.dump_traceback(file=file, all_threads=True)
+                dump()
+                await tonio.spawn_blocking(dump)
                 await tonio.sleep(0.0005)
         async def both():
             await tonio.spawn(dumps(), program())
             return await works()
         print(run(both()))
-        faulthandler.cancel_dump_traceback_later()
         file.seek(0)
-        print(b"dumps" in file.read())
+        print(file.read().count(b"in dumps"))
         """,
-        prints="works\nTrue",
+        prints="works\n50",
     ),
     Hostile(
         "frames_of_running_tasks_looked_at",
