@@ -276,7 +276,8 @@ call_connect(SocketOperation *op, ssize_t *count, PollSource *source)
             source_reset(source, SOURCE_READ, tick);
         }
         op->waiting = true;
-        errno = EAGAIN;
+        /* Interrupted, it goes on by itself, and may be done by now: then no event is to come, and the next call says so. */
+        errno = error == EINTR ? EINTR : EAGAIN;
         return NULL;
     }
     if (error == EAGAIN && !op->as_number) {

@@ -1,8 +1,9 @@
 /* Shim, system half: wrappers of allocators and system calls.
  *
  * A call that fails does nothing, but for those that have begun by the time they fail: a connect or a close that is interrupted
- * goes on. EAGAIN and a short transfer mean that there was no more at that moment; more comes right afterwards, so the
- * poller is made to say that it is ready, as the kernel would. For that `epoll_ctl` is watched.
+ * goes on, and one that goes on is interrupted when it is tried again. EAGAIN and a short transfer mean that there was no more
+ * at that moment; more comes right afterwards, so the poller is made to say that it is ready, as the kernel would. For that
+ * `epoll_ctl` is watched.
  */
 #include "shim.h"
 
@@ -286,14 +287,25 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length);
 int
 __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
+    static _Atomic int slow =
+        -1; /* a descriptor that is connected, while its caller was told that it takes a while */
+    int expected = fd;
     int error = HERE(connect);
-    if (error == EINTR) {
+
+    if (error == 0 && atomic_compare_exchange_strong(&slow, &expected, -1)) {
+        errno = EINTR;
+        return -1;
+    }
+    if (error == EINTR || error == EINPROGRESS) {
         int result = __real_connect(fd, address, length);
-        if (result == 0 || errno == EINPROGRESS) {
-            errno = EINTR; /* it goes on by itself */
-            return -1;
+        if (result < 0 && errno != EINPROGRESS) {
+            return result;
         }
-        return result;
+        if (error == EINPROGRESS) {
+            atomic_store(&slow, fd);
+        }
+        errno = error; /* it goes on by itself */
+        return -1;
     }
     if (error != 0) {
         errno = error;
