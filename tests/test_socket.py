@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from helpers import open_descriptors
+from helpers import Unraisables, open_descriptors
 from notation import both
 
 import tonio.colored as tonio
@@ -607,6 +607,21 @@ async def test_dropped_socket_is_closed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         del sock
+    assert open_descriptors() == before
+
+
+@both
+async def test_dropped_socket_is_closed_where_its_warning_is_an_error(
+    unraisables: Unraisables,
+) -> None:
+    before = open_descriptors()
+    sock = socket.socket()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        del sock
+    (report,) = unraisables.take()
+    assert report.type is ResourceWarning
+    assert "unclosed" in report.message
     assert open_descriptors() == before
 
 
