@@ -44,6 +44,7 @@ engine_start(int workers)
     last_serial = 0;
     current_worker = NULL;
     Runtime *runtime = runtime_new(&options);
+    registry_number(runtime);
     registry_add(runtime);
     for (int i = 0; i < workers; i++) {
         runtime->workers[i].tstate = PyThreadState_Get();
