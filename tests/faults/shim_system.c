@@ -287,8 +287,8 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length);
 int
 __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    static _Atomic int slow =
-        -1; /* a descriptor that is connected, while its caller was told that it takes a while */
+    /* a descriptor that is connected, while its caller was told that it takes a while */
+    static _Atomic int slow = -1;
     int expected = fd;
     int error = HERE(connect);
 
