@@ -219,6 +219,29 @@ join_job_done(void *owner, PyObject *value, PyObject *error)
     join_part_done(job->join, job->index, NULL, value, error);
 }
 
+/* Most joins have none. relaxed: who goes on to them takes the mutex, and looks again */
+static bool
+join_has_jobs(Join *self)
+{
+    return atomic_load_explicit(&self->jobs, memory_order_relaxed) != NULL;
+}
+
+/* New reference to the job of a part, or NULL if it has none or has let go of it. */
+static BlockingJob *
+join_job(Join *self, uint32_t index)
+{
+    BlockingJob *job = NULL;
+
+    mutex_lock(&self->mutex);
+    JoinJob *jobs = atomic_load_explicit(&self->jobs, memory_order_relaxed);
+    if (jobs != NULL && jobs[index].job != NULL) {
+        job = jobs[index].job;
+        blocking_job_retain(job);
+    }
+    mutex_unlock(&self->mutex);
+    return job;
+}
+
 /* Asks all parts that still run to end. True if there were any. Attached, no lock held. */
 static bool
 join_cancel(Join *self)
@@ -233,15 +256,8 @@ join_cancel(Join *self)
     }
     mutex_unlock(&self->mutex);
     scheduler_wake_chain(&chain);
-    for (uint32_t i = 0; any && i < self->total; i++) {
-        BlockingJob *job = NULL;
-        mutex_lock(&self->mutex);
-        JoinJob *jobs = atomic_load_explicit(&self->jobs, memory_order_relaxed);
-        if (jobs != NULL && jobs[i].job != NULL) {
-            job = jobs[i].job;
-            blocking_job_retain(job);
-        }
-        mutex_unlock(&self->mutex);
+    for (uint32_t i = 0; any && join_has_jobs(self) && i < self->total; i++) {
+        BlockingJob *job = join_job(self, i);
         if (job != NULL) {
             blocking_job_cancel(job);
             blocking_job_release(job);
@@ -254,8 +270,7 @@ join_cancel(Join *self)
 static void
 join_release_jobs(Join *self)
 {
-    /* relaxed: read and written under the mutex where it is used; most joins have none */
-    if (atomic_load_explicit(&self->jobs, memory_order_relaxed) == NULL) {
+    if (!join_has_jobs(self)) {
         return;
     }
     mutex_lock(&self->mutex);
