@@ -269,6 +269,12 @@ WRONG_ADDRESSES: list[tuple[str, Any, type[Exception]]] = [
 ]  # fmt: skip
 
 
+def claiming(family: int) -> socket.socket:
+    """A socket that says it is of the family, whether or not the system has any of that."""
+    plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
+    return socket.socket(family, socket.SOCK_DGRAM, 0, fileno=plain.detach())
+
+
 @both(threads=(1,))
 @pytest.mark.parametrize(
     "family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_VSOCK", "AF_PACKET", "AF_CAN",
@@ -276,9 +282,7 @@ WRONG_ADDRESSES: list[tuple[str, Any, type[Exception]]] = [
 )  # fmt: skip
 async def test_wrong_addresses_of_every_family(family: str) -> None:
     """They are told before the system is asked, so a socket that only claims the family will do."""
-    plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
-    number = getattr(socket, family)
-    with socket.socket(number, socket.SOCK_DGRAM, 0, fileno=plain.detach()) as sock:
+    with claiming(getattr(socket, family)) as sock:
         for of, wrong, error in WRONG_ADDRESSES:
             if of == family:
                 for call in (sock.bind, sock.connect, lambda to: sock.sendto(b"x", to)):
@@ -303,9 +307,7 @@ RIGHT_ADDRESSES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("family", "right"), RIGHT_ADDRESSES)
 async def test_right_addresses_of_every_family_reach_the_system(family: str, right: Any) -> None:
     """It then says that the socket, which only claims to be of that family, has another one."""
-    plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
-    number = getattr(socket, family)
-    with socket.socket(number, socket.SOCK_DGRAM, 0, fileno=plain.detach()) as sock:
+    with claiming(getattr(socket, family)) as sock:
         with pytest.raises(OSError) as caught:
             await sock.bind(right)
         # the latter for an address shorter than any of its own
@@ -314,8 +316,7 @@ async def test_right_addresses_of_every_family_reach_the_system(family: str, rig
 
 @both
 async def test_addresses_of_families_that_have_none() -> None:
-    plain = stdlib_socket.socket(stdlib_socket.AF_INET, stdlib_socket.SOCK_DGRAM)
-    with socket.socket(12345, socket.SOCK_DGRAM, 0, fileno=plain.detach()) as sock:
+    with claiming(12345) as sock:
         with pytest.raises(OSError, match="12345"):
             sock.bind(("127.0.0.1", 0))
 
